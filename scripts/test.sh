@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# All checks, as CI runs them. Stops at the first stage that fails.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+./scripts/install-deps.sh
+source ./scripts/env.sh
+
+# Real measurements and reference values, beside the repository where a developer has them.
+find_beside() { # variable, folder, what
+    if [ -z "${!1:-}" ] && [ -d "$2" ]; then
+        export "$1=$(cd "$2" && pwd)"
+    fi
+    if [ -n "${!1:-}" ]; then
+        echo "$3: ${!1}"
+    else
+        echo "$3: none, neither in \$$1 nor in $2; the tests that need them are skipped"
+    fi
+}
+find_beside STACKPHYS_DATA ../shared/data "real measurements"
+find_beside STACKPHYS_GOLDEN ../shared/golden "reference values"
+
+times=()
+stage() { # title, command ...
+    local title=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$title"
+    "$@"
+    times+=("$(printf '%5d s  %s' $((SECONDS - start)) "$title")")
+}
+
+stage "format" cargo fmt --check
+stage "lints" cargo clippy --release --all-targets -- -D warnings
+stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --release
+stage "tests" cargo test --release
+stage "tests without MPI and HDF5" cargo test --release --no-default-features
+# That last stage has left its own binary at target/release/stackphys, under which mpirun would start N lone processes.
+stage "binary" cargo build --release
+
+printf '\nAll passed.\n'
+printf '%s\n' "${times[@]}"

@@ -1,0 +1,126 @@
+//! `apply`: one application of the stack to an npy file, in the natural shapes.
+
+use std::path::{Path, PathBuf};
+
+use super::cli::{ApplyArgs, What};
+use super::resolve::{Resolved, read_member};
+use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
+use crate::comm::Team;
+use crate::error::{Error, Fault, Phase};
+use crate::io::{self, Data, NpyParams};
+use crate::scalar::Scalar;
+use crate::space::{Shape, Tile, Vector};
+use crate::stack::Stack;
+
+/// Applies the stack once. Collective: yes.
+pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Ending, Error> {
+    let team = Team::new(context.comm.clone());
+    let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
+    start_threads(context, &job);
+    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let writable = if team.rank() == 0 { io::atomic::check_writable(folder) } else { Ok(()) };
+    team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    let data_dir = args.job.common.data_dir();
+    let headers = Resolved::headers(&team, &job, &data_dir)?;
+    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    with_scalar!(job, S => apply_scalar::<S>(team, &resolved, args))
+}
+
+fn apply_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &ApplyArgs) -> Result<Ending, Error> {
+    let stack = resolved.build::<S>(team)?;
+    let team = stack.team();
+    let in_load = |fault: Fault| fault.in_phase(Phase::Load);
+    match args.what {
+        What::Forward => {
+            let x = team.agree(read_model(&stack, &args.input).map_err(in_load))?;
+            let mut y = stack.zero_data();
+            stack.forward(&x, &mut y)?;
+            write_data(&stack, resolved, &y, &args.output)?;
+        }
+        What::Adjoint => {
+            let y = team.agree(read_data(&stack, resolved, &args.input).map_err(in_load))?;
+            let mut x = stack.zero_model();
+            stack.adjoint(&y, &mut x)?;
+            write_model(&stack, &x, &args.output)?;
+        }
+        What::Normal => {
+            let x = team.agree(read_model(&stack, &args.input).map_err(in_load))?;
+            let mut out = stack.zero_model();
+            stack.normal(&x, &mut out)?;
+            write_model(&stack, &out, &args.output)?;
+        }
+    }
+    Ok(Ending::Done)
+}
+
+/// A vector of the model from an npy file. Collective: no.
+pub fn read_model<S: Scalar>(stack: &Stack<S>, path: &Path) -> Result<Vector<S>, Fault> {
+    let mut x = stack.zero_model();
+    read_whole(path, stack.plan().domain(), &Tile::whole(stack.plan().domain()), x.as_mut_slice())?;
+    Ok(x)
+}
+
+fn write_model<S: Scalar>(stack: &Stack<S>, x: &Vector<S>, path: &Path) -> Result<(), Error> {
+    let team = stack.team();
+    let written = if team.rank() == 0 { io::write_npy(path, stack.plan().domain(), x.as_slice()) } else { Ok(()) };
+    team.agree(written.map_err(|fault| fault.in_phase(Phase::Write)))
+}
+
+/// This rank's blocks from files in the natural shape of each operator. Collective: no.
+fn read_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, path: &Path) -> Result<Vector<S>, Fault> {
+    let mut y = stack.zero_data();
+    for (file, members) in files(resolved, path) {
+        for index in members {
+            let tile = &resolved.members()[index].tile;
+            if let Some(block) = y.block_slice_mut(index) {
+                read_whole(&file, tile.of(), tile, block)?;
+            }
+        }
+    }
+    Ok(y)
+}
+
+/// All blocks, put together in the natural shape of each operator, by rank 0.
+fn write_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, y: &Vector<S>, path: &Path) -> Result<(), Error> {
+    let all = stack.gather(y, Some(0))?;
+    let write = || {
+        for (file, members) in files(resolved, path) {
+            let whole = resolved.members()[members[0]].tile.of();
+            let mut values = vec![S::default(); whole.len()];
+            for index in members {
+                let tile = &resolved.members()[index].tile;
+                let block = &all[stack.plan().entries()[index].start..];
+                for (offset, value) in tile.offsets().zip(block) {
+                    values[offset] = *value;
+                }
+            }
+            io::write_npy(&file, whole, &values)?;
+        }
+        Ok(())
+    };
+    let written = if stack.team().rank() == 0 { write() } else { Ok(()) };
+    stack.team().agree(written.map_err(|fault: Fault| fault.in_phase(Phase::Write)))
+}
+
+/// The file of each operator, and the members that it was cut into: `Y.npy`, or `Y.NAME.npy` where there are several.
+fn files(resolved: &Resolved, path: &Path) -> Vec<(PathBuf, Vec<usize>)> {
+    let operators = resolved.operator_names();
+    let several = operators.len() > 1;
+    operators
+        .into_iter()
+        .map(|(name, members)| {
+            let file = path.with_extension(format!("{}.npy", name.replace(' ', "_")));
+            (if several { file } else { path.to_owned() }, members)
+        })
+        .collect()
+}
+
+/// A tile of an array that must have the sizes of `shape`.
+fn read_whole<S: Scalar>(path: &Path, shape: &Shape, tile: &Tile, out: &mut [S]) -> Result<(), Fault> {
+    let dims = shape.names().map(String::from).collect();
+    let data = Data::Npy(NpyParams { path: path.to_owned(), dims, nan: io::NanPolicy::Error });
+    let here = Path::new("");
+    let Some(header) = data.header(here)? else { return Ok(()) };
+    shape.expect(&header.shape, &path.display().to_string())?;
+    read_member(&data, here, &header, None, tile, out).map(|_| ())
+}

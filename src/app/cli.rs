@@ -1,0 +1,208 @@
+//! The command line: what can be typed, and the texts that teach it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Solves inverse problems whose forward model is a stack of operators, spread over MPI ranks.
+///
+/// A job is a TOML file: what x is ([model]), what was measured and by which operators ([[terms]]), how to solve
+/// ([solve]). One process on a laptop, many under mpirun or srun: the answer is the same.
+#[derive(Debug, Parser)]
+#[command(name = "stackphys", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to say.
+    #[command(flatten)]
+    pub speech: Speech,
+    /// Threads of each rank; overrules run.threads.
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  stackphys demo                                   a reconstruction with no files needed
+  launch/local.sh -n 4 -- run configs/tooth.toml   the same by four ranks, on real data
+  stackphys plan configs/tooth.toml --ranks 4      who would own what, before it runs
+  stackphys check my-job.toml                      is every adjoint the adjoint?
+Exit status: 0 done as asked; 1 finished, but --require-converged or a check did not hold; 2 error.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do a job: read the measurements, solve, write image, pictures and report.
+    #[command(
+        after_help = "Example: mpirun -n 4 stackphys run configs/tooth.toml --set solve.method.max_iter=10 --out out/tooth10"
+    )]
+    Run(RunArgs),
+    /// Reconstruct an embedded phantom: shows that the installation works, needs no files.
+    Demo(SolveArgs),
+    /// Say who owns what, bytes per rank, and messages per iteration. Allocates nothing, needs no mpirun.
+    Plan(PlanArgs),
+    /// Dot tests of each operator and of the whole stack: is the adjoint the adjoint?
+    Check(JobArgs),
+    /// The squared spectral norm of the stack: by iteration, or as an interval that holds.
+    Norm(NormArgs),
+    /// Apply the stack once to an npy file, for debugging and for comparing with other software.
+    Apply(ApplyArgs),
+    /// What a config can name.
+    List(ListArgs),
+    /// The JSON Schema of the config, for editors and for reading.
+    Schema,
+}
+
+/// How much to say, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Speech {
+    /// Say more; twice: much more.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Lines for people, or one JSON object per line (and per iteration).
+    #[arg(long, value_name = "FORM", default_value = "text", global = true)]
+    pub log: LogForm,
+    /// Let every rank log, with its rank; otherwise rank 0 speaks for all.
+    #[arg(long, global = true)]
+    pub log_all_ranks: bool,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// Lines for people; a progress bar on a terminal.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A config and how it is changed.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// The job: a TOML file. `stackphys schema` describes it.
+    pub config: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of everything that reads a config.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Overrule a key of the config, e.g. --set terms.scan.operator.center=297. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where data files are; otherwise the environment's STACKPHYS_DATA, otherwise ./data.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Common {
+    /// The folder that data files are looked up in.
+    pub fn data_dir(&self) -> PathBuf {
+        let named = self.data_dir.clone().or_else(|| std::env::var_os("STACKPHYS_DATA").map(PathBuf::from));
+        named.unwrap_or_else(|| PathBuf::from("data"))
+    }
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The job: a TOML file. `stackphys schema` describes it.
+    pub config: PathBuf,
+    /// How it is solved.
+    #[command(flatten)]
+    pub solve: SolveArgs,
+}
+
+/// Options of what solves.
+#[derive(Debug, Args)]
+pub struct SolveArgs {
+    /// How the config is read.
+    #[command(flatten)]
+    pub common: Common,
+    /// The folder for the results; overrules output.folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Exit with status 1 if the tolerance of the config was not reached.
+    #[arg(long)]
+    pub require_converged: bool,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// For how many ranks.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub ranks: Option<u32>,
+}
+
+/// Options of `norm`.
+#[derive(Debug, Args)]
+pub struct NormArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// An interval that surely holds the value, from the operators alone; sends no vector.
+    #[arg(long)]
+    pub bounds: bool,
+}
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The measurements are in their natural shape, e.g. a sinogram (angle, column) in the angles' given order.
+With several terms, each has a file of its own: Y.npy becomes Y.NAME.npy.
+Example: stackphys apply configs/demo.toml --what forward --in x.npy --out sinogram.npy")]
+pub struct ApplyArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Which operator.
+    #[arg(long)]
+    pub what: What,
+    /// The vector that goes in.
+    #[arg(long = "in", value_name = "X.npy")]
+    pub input: PathBuf,
+    /// The vector that comes out.
+    #[arg(long = "out", value_name = "Y.npy")]
+    pub output: PathBuf,
+}
+
+/// Which operator of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// A x.
+    Forward,
+    /// Aᴴ y.
+    Adjoint,
+    /// Aᴴ A x.
+    Normal,
+}
+
+/// Options of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What to list; everything if left out.
+    pub what: Option<Listing>,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// Forward models.
+    Operators,
+    /// Iterative methods.
+    Methods,
+    /// Formats of measurements.
+    Formats,
+    /// Rules that stop an iteration.
+    StopRules,
+}

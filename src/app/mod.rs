@@ -1,0 +1,166 @@
+//! The program: arguments as typed → config → objects → results.
+//!
+//! One file per command; [`resolve`] makes objects of a config, `progress`, `telemetry` and `report` say what happens.
+
+mod apply;
+mod check;
+mod cli;
+mod list;
+mod norm;
+mod phases;
+mod plan;
+mod progress;
+mod report;
+mod resolve;
+mod run;
+mod telemetry;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use clap::Parser;
+use cli::{Cli, Command, Common, Speech};
+
+use crate::comm::{Comm, Solo, Team};
+use crate::config::Job;
+use crate::error::{Error, Fault, Phase};
+
+/// How a command ended, if it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Done as asked.
+    Done,
+    /// Finished, but what was required does not hold.
+    NotReached,
+}
+
+/// Runs the program with the process's arguments and returns its exit status: 0 done as asked, 1 finished but what was
+/// required does not hold, 2 error. Collective: yes, if the process is a rank of several.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            if launched_rank() == 0 {
+                let _ = usage.print();
+            }
+            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+        }
+    };
+    with_world(|comm| {
+        telemetry::start(&cli.speech, comm.rank());
+        match dispatch(&cli, &comm) {
+            Ok(Ending::Done) => ExitCode::SUCCESS,
+            Ok(Ending::NotReached) => ExitCode::from(1),
+            Err(error) => {
+                if comm.rank() == 0 {
+                    eprintln!("error: {error}");
+                }
+                ExitCode::from(2)
+            }
+        }
+    })
+}
+
+/// What every command is given.
+struct Context<'a> {
+    comm: &'a Rc<dyn Comm>,
+    speech: &'a Speech,
+    threads: Option<u16>,
+}
+
+fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
+    let context = &Context { comm, speech: &cli.speech, threads: cli.threads };
+    match &cli.command {
+        Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),
+        Command::Demo(args) => run::run(context, &embedded_demo, args),
+        Command::Plan(args) => plan::plan(context, args),
+        Command::Check(args) => check::check(context, args),
+        Command::Norm(args) => norm::norm(context, args),
+        Command::Apply(args) => apply::apply(context, args),
+        Command::List(args) => Ok(list::list(comm.rank(), args)),
+        Command::Schema => Ok(list::schema(comm.rank())),
+    }
+}
+
+/// Where a config comes from: its name for errors, and its text.
+type Source<'a> = dyn Fn() -> Result<(String, String), Fault> + 'a;
+
+fn read_config(path: &Path) -> impl Fn() -> Result<(String, String), Fault> + '_ {
+    move || {
+        let text = std::fs::read_to_string(path).map_err(|why| {
+            Fault::new(format!("cannot read the config {}: {why}", path.display()))
+                .hint("ready jobs are in configs/; `stackphys demo` needs none")
+        })?;
+        Ok((path.display().to_string(), text))
+    }
+}
+
+fn embedded_demo() -> Result<(String, String), Fault> {
+    Ok(("configs/demo.toml".into(), include_str!("../../configs/demo.toml").into()))
+}
+
+/// The job of a config with what `--set` overrules. Collective: yes; rank 0 reads.
+fn read_job(team: &Team, source: &Source, common: &Common) -> Result<Job, Error> {
+    let parse = |(name, text): &(String, String)| {
+        Job::from_toml(text, name, &common.set).map_err(|fault| fault.in_phase(Phase::Config))
+    };
+    let written = team.from_rank_0(|| {
+        let written = source().map_err(|fault| fault.in_phase(Phase::Config))?;
+        parse(&written).map(|_| written) // all ranks would find the same trouble: one tells
+    })?;
+    team.agree(parse(&written))
+}
+
+/// Makes this thread and `threads − 1` others the pool of this rank.
+fn start_threads(context: &Context, job: &Job) -> usize {
+    let threads = context.threads.map(usize::from).or(job.run.threads).unwrap_or(1);
+    // `use_current_thread`, since calls into a pool from outside allocate; a second start in one process keeps the first
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
+    rayon::current_num_threads()
+}
+
+#[cfg(feature = "mpi")]
+fn with_world(body: impl FnOnce(Rc<dyn Comm>) -> ExitCode) -> ExitCode {
+    use crate::comm::mpi;
+    match mpi::launched().then(mpi::Session::start).flatten() {
+        Some(session) => body(session.world()), // MPI ends when the session is dropped, after the body
+        None => body(Rc::new(Solo)),
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+fn with_world(body: impl FnOnce(Rc<dyn Comm>) -> ExitCode) -> ExitCode {
+    body(Rc::new(Solo))
+}
+
+/// This rank as the launcher's environment tells it, before MPI is started.
+fn launched_rank() -> usize {
+    let names = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"];
+    names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// Calls `$body` with the scalar of a job as the type `$scalar`.
+macro_rules! with_scalar {
+    ($job:expr, $scalar:ident => $body:expr) => {
+        match $job.model.scalar {
+            $crate::config::ScalarKind::F32 => {
+                type $scalar = f32;
+                $body
+            }
+            $crate::config::ScalarKind::F64 => {
+                type $scalar = f64;
+                $body
+            }
+            $crate::config::ScalarKind::ComplexF32 => {
+                type $scalar = num_complex::Complex<f32>;
+                $body
+            }
+            $crate::config::ScalarKind::ComplexF64 => {
+                type $scalar = num_complex::Complex<f64>;
+                $body
+            }
+        }
+    };
+}
+use with_scalar;

@@ -1,0 +1,107 @@
+//! `report.json`: what was done, by whom, how well, how long it took, what was sent.
+
+use serde::Serialize;
+
+use super::phases::Spread;
+use crate::comm::{Kind, Team, Traffic};
+use crate::solver::{Progress, Status};
+
+/// The report of a job.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether it got where it should.
+    pub status: Status,
+    /// The rule that stopped it, and why.
+    pub stop_reason: String,
+    /// Steps done.
+    pub iterations: usize,
+    /// ‖A x − y‖ / ‖y‖ from iteration 0 on, as the recurrence knows it.
+    pub relative_residual: Vec<Option<f64>>,
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖ from iteration 0 on.
+    pub relative_normal_residual: Vec<Option<f64>>,
+    /// ‖A x − y‖ / ‖y‖ of the result, computed from it.
+    pub true_relative_residual: f64,
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖ of the result, computed from it.
+    pub true_relative_normal_residual: f64,
+    /// ‖x − x_true‖ / ‖x_true‖, where the measurements were simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relative_error: Option<f64>,
+    /// ‖A‖², if the config asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_squared: Option<f64>,
+    /// Which pseudo-inverse: that of the stack, or the mean of the operators'.
+    pub pseudo_inverse: String,
+    /// How many ranks.
+    pub ranks: usize,
+    /// The host of each rank.
+    pub hosts: Vec<String>,
+    /// Threads of each rank.
+    pub threads: usize,
+    /// How many operators.
+    pub operators: usize,
+    /// The owner of each operator.
+    pub owners: Vec<usize>,
+    /// The scalar.
+    pub scalar: &'static str,
+    /// How contributions were added.
+    pub summation: String,
+    /// What was read.
+    pub data: DataReport,
+    /// Seconds of each phase over the ranks.
+    pub seconds: serde_json::Map<String, serde_json::Value>,
+    /// What rank 0 sent.
+    pub comm: serde_json::Map<String, serde_json::Value>,
+    /// The most memory in use, by rank.
+    pub peak_memory_bytes: Vec<u64>,
+    /// The grey window of `x.png`.
+    pub window: Option<[f64; 2]>,
+    /// The config with all defaults.
+    pub config: serde_json::Value,
+    /// The version of this program.
+    pub version: &'static str,
+}
+
+/// What was read.
+#[derive(Debug, Serialize)]
+pub struct DataReport {
+    /// One line for each file.
+    pub files: Vec<String>,
+    /// Numbers read, over all ranks.
+    pub numbers: u64,
+    /// Transmissions that were raised to the clamp.
+    pub clamped: u64,
+    /// Numbers that were not finite and became zero.
+    pub not_finite: u64,
+}
+
+/// The phases as a table.
+pub fn seconds(phases: Vec<(&'static str, Spread)>) -> serde_json::Map<String, serde_json::Value> {
+    let entry = |(name, spread): (&str, Spread)| (name.to_owned(), serde_json::json!(spread));
+    phases.into_iter().map(entry).collect()
+}
+
+/// Calls and bytes by kind: in all, and per iteration of the solve.
+pub fn traffic(
+    team: &Team,
+    before_solve: &[Traffic; 7],
+    after_solve: &[Traffic; 7],
+    iterations: usize,
+) -> serde_json::Map<String, serde_json::Value> {
+    let per = |total: u64| total as f64 / iterations.max(1) as f64;
+    let total = team.meter().all();
+    let entry = |k: usize| {
+        let in_solve = Traffic {
+            calls: after_solve[k].calls - before_solve[k].calls,
+            bytes: after_solve[k].bytes - before_solve[k].bytes,
+        };
+        let name = serde_json::to_value(Kind::ALL[k]).ok()?.as_str()?.to_owned();
+        let per_iteration = serde_json::json!({ "calls": per(in_solve.calls), "bytes": per(in_solve.bytes) });
+        Some((name, serde_json::json!({ "total": total[k], "per_iteration": per_iteration })))
+    };
+    (0..total.len()).filter_map(entry).collect()
+}
+
+/// One number of each step.
+pub fn history(steps: &[Progress], number: fn(&Progress) -> Option<f64>) -> Vec<Option<f64>> {
+    steps.iter().map(number).collect()
+}

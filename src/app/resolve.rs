@@ -1,0 +1,349 @@
+//! From a config to objects: headers are read, operators are cut into members, members become a plan and a factory.
+//!
+//! Each step is either done by rank 0 and broadcast (what reads metadata) or is a pure function that all ranks compute
+//! alike (what plans), or is done by the owner alone (what builds and reads measurements).
+
+use std::path::Path;
+
+use crate::comm::Team;
+use crate::config::{Job, Term};
+use crate::error::{Error, Fault, Phase};
+use crate::io::{Data, FilesIn, Header, Loaded};
+use crate::operator::LinearOperator;
+use crate::physics::{AnyPhysics, Setting};
+use crate::random::Stream;
+use crate::scalar::Scalar;
+use crate::space::{Selection, Shape, Tile, Vector};
+use crate::stack::{BlockPlan, Description, Factory, PlanOptions, Stack};
+
+/// The dim of data that belong to the operators of a term with `count = N`.
+const OPERATOR_DIM: &str = "operator";
+
+/// The stream of random numbers that simulated noise is drawn from.
+const NOISE: u64 = 0x6e6f_6973;
+
+/// A config with what its files say of themselves, cut into the members of the stack.
+pub struct Resolved<'a> {
+    /// What the user wrote.
+    pub job: &'a Job,
+    headers: &'a [Option<Header>],
+    files: FilesIn,
+    members: Vec<MemberSpec>,
+}
+
+/// One member of the stack: a part of one operator of one term.
+pub struct MemberSpec {
+    name: String,
+    term: usize,
+    operator: usize,
+    /// The part of the operator's range.
+    pub tile: Tile,
+}
+
+impl<'a> Resolved<'a> {
+    /// What the files of all terms say of themselves. Collective: yes; rank 0 reads.
+    pub fn headers(team: &Team, job: &Job, data_dir: &Path) -> Result<Vec<Option<Header>>, Error> {
+        team.from_rank_0(|| {
+            let header = |term: &Term| match &term.data {
+                Some(data) => data.header(data_dir).map_err(|fault| in_table(term, "data", fault)),
+                None => Ok(None),
+            };
+            job.terms.iter().map(header).collect::<Result<_, _>>().map_err(|fault| fault.in_phase(Phase::Open))
+        })
+    }
+
+    /// Cuts the operators into members. Collective: no; all ranks get the same.
+    pub fn new(job: &'a Job, headers: &'a [Option<Header>], data_dir: &Path) -> Result<Self, Fault> {
+        let mut resolved = Resolved { job, headers, files: FilesIn(data_dir.to_owned()), members: Vec::new() };
+        for (place, term) in job.terms.iter().enumerate() {
+            for operator in 0..term.operators.len() {
+                let members =
+                    resolved.members_of(place, operator).map_err(|fault| in_table(term, "operator", fault))?;
+                resolved.members.extend(members);
+            }
+        }
+        Ok(resolved)
+    }
+
+    fn members_of(&self, place: usize, operator: usize) -> Result<Vec<MemberSpec>, Fault> {
+        let term = &self.job.terms[place];
+        let data = self.data_of_one(place)?;
+        let range = term.operators[operator].range(&self.setting(place, data.as_ref()))?;
+        if let Some(data) = &data {
+            same_dims(&range, data)?;
+        }
+        let mut name = term.name.clone();
+        if term.operators.len() > 1 {
+            name += &format!(" {operator}");
+        }
+        let mut members = vec![MemberSpec { name, term: place, operator, tile: Tile::whole(&range) }];
+        for (dim, cut) in &term.split {
+            let may_be_cut = term.operators[operator].may_be_cut();
+            let Some(axis) = range.axis(dim) else {
+                return Err(Fault::new(format!("`split` names dim `{dim}`, the measurements are {range}"))
+                    .hint(format!("this operator may be cut along: {}", list(may_be_cut))));
+            };
+            if !may_be_cut.contains(&dim.as_str()) {
+                return Err(Fault::new(format!("dim `{dim}` must stay whole for this operator"))
+                    .hint(format!("it may be cut along: {}", list(may_be_cut))));
+            }
+            let size = range.dims()[axis].size;
+            if cut.parts > size {
+                return Err(Fault::new(format!(
+                    "`split` wants {} parts of dim `{dim}`, which has {size} samples",
+                    cut.parts
+                )));
+            }
+            members = members
+                .into_iter()
+                .flat_map(|member| {
+                    (0..cut.parts).map(move |part| MemberSpec {
+                        name: format!("{}, {dim} {}/{}", member.name, part + 1, cut.parts),
+                        tile: member.tile.clone().with(axis, Selection::part(size, part, cut.parts, cut.order)),
+                        ..member
+                    })
+                })
+                .collect();
+        }
+        Ok(members)
+    }
+
+    /// The dims of the data of one operator of a term.
+    fn data_of_one(&self, place: usize) -> Result<Option<Shape>, Fault> {
+        let Some(header) = &self.headers[place] else { return Ok(None) };
+        let Some(count) = self.job.terms[place].count else { return Ok(Some(header.shape.clone())) };
+        let mut dims = header.shape.dims().iter().map(|dim| (dim.name.clone(), dim.size));
+        match dims.next() {
+            Some((name, size)) if name == OPERATOR_DIM && size == count => Ok(Some(Shape::new(dims))),
+            _ => Err(Fault::new(format!(
+                "with `count = {count}` the first dim of the data must be `{OPERATOR_DIM}` of size {count}, the data are {}",
+                header.shape
+            ))),
+        }
+    }
+
+    fn setting<'s>(&'s self, place: usize, data: Option<&'s Shape>) -> Setting<'s> {
+        let angles = self.headers[place].as_ref().and_then(|header| header.angles.as_deref());
+        Setting { model: &self.job.model.dims, data, angles, files: &self.files }
+    }
+
+    fn operator(&self, member: &MemberSpec) -> (&Term, &AnyPhysics) {
+        let term = &self.job.terms[member.term];
+        (term, &term.operators[member.operator])
+    }
+
+    /// The members in the order of the stack.
+    pub fn members(&self) -> &[MemberSpec] {
+        &self.members
+    }
+    /// Each operator as the config has it, by name, with the members that it was cut into.
+    pub fn operator_names(&self) -> Vec<(String, Vec<usize>)> {
+        let mut named: Vec<(String, Vec<usize>)> = Vec::new();
+        for (index, member) in self.members.iter().enumerate() {
+            let (term, _) = self.operator(member);
+            let number = if term.operators.len() > 1 { format!(" {}", member.operator) } else { String::new() };
+            let name = format!("{}{number}", term.name);
+            match named.last_mut() {
+                Some((last, members)) if *last == name => members.push(index),
+                _ => named.push((name, vec![index])),
+            }
+        }
+        named
+    }
+    /// The options of the plan.
+    pub fn plan_options(&self) -> PlanOptions {
+        PlanOptions { assignment: self.job.run.assignment, summation: self.job.run.summation }
+    }
+
+    /// The plan on a number of ranks. Collective: no.
+    pub fn plan<S: Scalar>(&self, ranks: usize) -> Result<BlockPlan, Fault> {
+        let members =
+            (0..self.members.len()).map(|index| Factory::<S>::describe(self, index)).collect::<Result<_, _>>()?;
+        BlockPlan::new::<S>(members, ranks, self.plan_options())
+    }
+
+    /// Builds this rank's operators. Collective: yes.
+    pub fn build<S: Scalar>(&self, team: Team) -> Result<Stack<S>, Error> {
+        Stack::build(team, self, self.plan_options())
+    }
+
+    /// Reads this rank's measurements, or simulates them from a phantom (then the second result is the true image).
+    ///
+    /// Collective: yes.
+    pub fn load<S: Scalar>(&self, stack: &Stack<S>) -> Result<Measurements<S>, Error> {
+        let mut y = stack.zero_data();
+        let mut loaded = Loaded::default();
+        let mut read = || -> Result<(), Fault> {
+            for (index, member) in self.members.iter().enumerate() {
+                let (term, _) = self.operator(member);
+                let (Some(data), Some(header)) = (&term.data, &self.headers[member.term]) else {
+                    if term.data.is_none() {
+                        return Err(Fault::new(format!("terms.{}: there is no `data` to solve for", term.name))
+                            .hint("give the term a `data` table: { format = \"npy\", path = …, dims = [ … ] }"));
+                    }
+                    continue;
+                };
+                let Some(block) = y.block_slice_mut(index) else { continue };
+                let done =
+                    read_member(data, &self.files.0, header, term.count.map(|_| member.operator), &member.tile, block)
+                        .map_err(|fault| in_table(term, "data", fault))?;
+                loaded.numbers += done.numbers;
+                loaded.clamped += done.clamped;
+                loaded.not_finite += done.not_finite;
+            }
+            Ok(())
+        };
+        stack.team().agree(read().map_err(|fault| fault.in_phase(Phase::Load)))?;
+        let [numbers, clamped, not_finite] =
+            stack.team().sum([loaded.numbers as f64, loaded.clamped as f64, loaded.not_finite as f64])?;
+        let truth = self.simulate(stack, &mut y)?;
+        Ok(Measurements { y, numbers: numbers as u64, clamped: clamped as u64, not_finite: not_finite as u64, truth })
+    }
+
+    /// Fills in the measurements of terms that have a phantom: `A x_true` and noise, drawn by (seed, element).
+    fn simulate<S: Scalar>(&self, stack: &Stack<S>, y: &mut Vector<S>) -> Result<Option<Vector<S>>, Error> {
+        let team = stack.team();
+        let mut truth = None;
+        for (place, term) in self.job.terms.iter().enumerate() {
+            let Some(Data::Phantom(params)) = &term.data else { continue };
+            let image =
+                team.agree(params.image(&self.job.model.dims).map_err(|fault| in_table(term, "data", fault)))?;
+            let mut x = stack.zero_model();
+            for (x, value) in x.as_mut_slice().iter_mut().zip(image) {
+                *x = S::from_f64(value);
+            }
+            let mut clean = stack.zero_data();
+            stack.forward(&x, &mut clean)?;
+            let of_term = || self.members.iter().enumerate().filter(|(_, member)| member.term == place);
+            let mut sums = vec![0.0; stack.count()];
+            for (index, _) in of_term() {
+                sums[index] = clean.block_slice(index).map_or(0.0, |block| crate::space::dot(block, block));
+            }
+            team.sum_in_place(&mut sums)?; // one owner each: the same on any number of ranks
+            let elements: usize = of_term().map(|(index, _)| stack.range().blocks()[index].shape.len()).sum();
+            let sigma = params.noise * (sums.iter().sum::<f64>() / elements as f64).sqrt();
+            for (index, _) in of_term() {
+                let start = stack.plan().entries()[index].start as u64;
+                let (Some(block), Some(clean)) = (y.block_slice_mut(index), clean.block_slice(index)) else { continue };
+                Stream::new(params.seed, NOISE).fill_normal(start, block);
+                for (y, clean) in block.iter_mut().zip(clean) {
+                    *y = *clean + S::from_f64(sigma) * *y;
+                }
+            }
+            truth = Some(x);
+        }
+        Ok(truth)
+    }
+
+    /// One line for each data file.
+    pub fn about_data(&self) -> impl Iterator<Item = String> + '_ {
+        self.job
+            .terms
+            .iter()
+            .zip(self.headers)
+            .filter_map(|(term, header)| header.as_ref().map(|header| format!("{}: {}", term.name, header.about)))
+    }
+}
+
+impl<S: Scalar> Factory<S> for Resolved<'_> {
+    fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn describe(&self, index: usize) -> Result<Description, Fault> {
+        let member = &self.members[index];
+        let (term, operator) = self.operator(member);
+        let data = self.data_of_one(member.term)?;
+        let needs = operator
+            .needs::<S>(&self.setting(member.term, data.as_ref()), &member.tile)
+            .map_err(|fault| in_table(term, "operator", fault))?;
+        Ok(Description {
+            name: member.name.clone(),
+            domain: self.job.model.dims.clone(),
+            range: member.tile.shape(),
+            bytes: needs.bytes,
+            scratch_bytes: needs.scratch_bytes,
+            cost: needs.cost,
+        })
+    }
+
+    fn build(&self, index: usize) -> Result<Box<dyn LinearOperator<S>>, Fault> {
+        let member = &self.members[index];
+        let (term, operator) = self.operator(member);
+        let data = self.data_of_one(member.term)?;
+        operator
+            .build(&self.setting(member.term, data.as_ref()), &member.tile)
+            .map_err(|fault| in_table(term, "operator", fault))
+    }
+}
+
+/// The measurements of this rank, and what was noticed while they were read.
+pub struct Measurements<S> {
+    /// This rank's blocks.
+    pub y: Vector<S>,
+    /// Numbers read, over all ranks.
+    pub numbers: u64,
+    /// Transmissions that were raised to the clamp, over all ranks.
+    pub clamped: u64,
+    /// Numbers that were not finite and became zero, over all ranks.
+    pub not_finite: u64,
+    /// The true image, if the measurements were simulated.
+    pub truth: Option<Vector<S>>,
+}
+
+/// Reads the part `tile` of an operator's range from a file whose dims may stand in another order.
+pub fn read_member<S: Scalar>(
+    data: &Data,
+    data_dir: &Path,
+    header: &Header,
+    operator: Option<usize>,
+    tile: &Tile,
+    out: &mut [S],
+) -> Result<Loaded, Fault> {
+    let mut in_file = Tile::whole(&header.shape);
+    for (axis, dim) in header.shape.dims().iter().enumerate() {
+        let selection = match (tile.selection(&dim.name), operator) {
+            (Some(selection), _) => selection,
+            (None, Some(index)) if dim.name == OPERATOR_DIM => Selection { start: index, step: 1, count: 1 },
+            (None, _) => continue,
+        };
+        in_file = in_file.with(axis, selection);
+    }
+    let wanted: Vec<&str> = tile.of().names().collect();
+    let found: Vec<&str> = header.shape.names().filter(|name| tile.of().axis(name).is_some()).collect();
+    if wanted == found {
+        return data.read(data_dir, &in_file, out);
+    }
+    let mut as_in_file = vec![S::default(); out.len()];
+    let loaded = data.read(data_dir, &in_file, &mut as_in_file)?;
+    let sizes: Vec<usize> = found.iter().map(|name| tile.selection(name).map_or(1, |s| s.count)).collect();
+    let order: Vec<usize> = wanted.iter().filter_map(|name| found.iter().position(|other| other == name)).collect();
+    let array = ndarray::ArrayViewD::from_shape(sizes, &as_in_file)
+        .map_err(|why| Fault::new(format!("the data's dims do not fit: {why}")))?;
+    for (out, value) in out.iter_mut().zip(array.permuted_axes(order).iter()) {
+        *out = *value;
+    }
+    Ok(loaded)
+}
+
+/// The dims of data and range must be the same by name and size; their order may differ.
+fn same_dims(range: &Shape, data: &Shape) -> Result<(), Fault> {
+    let same = range.dims().len() == data.dims().len()
+        && range.dims().iter().all(|dim| data.size(&dim.name) == Some(dim.size));
+    if same {
+        return Ok(());
+    }
+    range.expect(data, "the data do not fit the operator").map_err(|fault| {
+        fault.hint("dims are matched by name: check `dims` (npy) or `rows` (data-exchange), and the operator's keys")
+    })
+}
+
+/// Says in which table of which term the trouble is.
+fn in_table(term: &Term, table: &str, mut fault: Fault) -> Fault {
+    fault.text = format!("terms.{}.{table}: {}", term.name, fault.text);
+    fault
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}

@@ -1,0 +1,71 @@
+//! What was sent: calls and bytes by kind. Tests assert it, the report prints it.
+
+use std::cell::Cell;
+
+use serde::Serialize;
+
+/// What a collective was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A sum of vectors.
+    VectorReduction,
+    /// A sum, maximum or minimum of a few numbers.
+    ScalarReduction,
+    /// Parts brought together.
+    Gather,
+    /// Parts exchanged between pairs.
+    Exchange,
+    /// One rank's numbers given to all.
+    Broadcast,
+    /// Faults: a settled call, or the slow path after a raised flag.
+    Agreement,
+    /// Waiting for each other.
+    Barrier,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 7] = [
+        Kind::VectorReduction,
+        Kind::ScalarReduction,
+        Kind::Gather,
+        Kind::Exchange,
+        Kind::Broadcast,
+        Kind::Agreement,
+        Kind::Barrier,
+    ];
+}
+
+/// Calls and bytes of one kind. Bytes are those that this rank put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Traffic {
+    /// How often.
+    pub calls: u64,
+    /// How much.
+    pub bytes: u64,
+}
+
+/// A counter of calls and bytes for each [`Kind`]. A team of one rank sends nothing and counts what it would have called.
+#[derive(Debug, Default)]
+pub struct Meter {
+    counts: [Cell<Traffic>; 7],
+}
+
+impl Meter {
+    pub(super) fn count(&self, kind: Kind, bytes: usize) {
+        let cell = &self.counts[kind as usize];
+        let Traffic { calls, bytes: before } = cell.get();
+        cell.set(Traffic { calls: calls + 1, bytes: before + bytes as u64 });
+    }
+
+    /// What was sent of one kind so far.
+    pub fn of(&self, kind: Kind) -> Traffic {
+        self.counts[kind as usize].get()
+    }
+
+    /// What was sent so far, of all kinds.
+    pub fn all(&self) -> [Traffic; 7] {
+        Kind::ALL.map(|kind| self.of(kind))
+    }
+}

@@ -1,0 +1,108 @@
+//! How ranks talk: a small set of collectives, and the team that everybody else uses.
+//!
+//! [`Comm`] is the set. It has three forms: [`Solo`] (one process, real answers), [`threads`] (N ranks as N threads, for
+//! tests) and [`mpi`] (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
+//! meter, and the mode of summation. Nothing falls back to the world communicator.
+
+mod agree;
+mod meter;
+#[cfg(feature = "mpi")]
+pub mod mpi;
+mod solo;
+mod team;
+pub mod threads;
+
+use std::rc::Rc;
+
+pub use meter::{Kind, Meter, Traffic};
+pub use solo::Solo;
+pub use team::{Summation, Team};
+
+/// Numbers to send; complex ones travel as pairs of reals.
+#[derive(Debug, Clone, Copy)]
+pub enum Buf<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Double precision.
+    F64(&'a [f64]),
+    /// Counts, indices, hashes.
+    U64(&'a [u64]),
+    /// Text and serialised values.
+    U8(&'a [u8]),
+}
+
+/// Numbers to receive into, or to combine in place.
+#[derive(Debug)]
+pub enum BufMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
+    /// Double precision.
+    F64(&'a mut [f64]),
+    /// Counts, indices, hashes.
+    U64(&'a mut [u64]),
+    /// Text and serialised values.
+    U8(&'a mut [u8]),
+}
+
+impl Buf<'_> {
+    /// Length in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Buf::F32(values) => size_of_val(*values),
+            Buf::F64(values) => size_of_val(*values),
+            Buf::U64(values) => size_of_val(*values),
+            Buf::U8(values) => values.len(),
+        }
+    }
+}
+
+impl BufMut<'_> {
+    /// The same numbers, to be read.
+    pub fn as_buf(&self) -> Buf<'_> {
+        match self {
+            BufMut::F32(values) => Buf::F32(values),
+            BufMut::F64(values) => Buf::F64(values),
+            BufMut::U64(values) => Buf::U64(values),
+            BufMut::U8(values) => Buf::U8(values),
+        }
+    }
+}
+
+/// How numbers are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduce {
+    /// Σ.
+    Sum,
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+}
+
+/// A group of ranks. Every method but `rank`, `size` and `abort` is collective: all ranks of the group call it, in the
+/// same order, with matching lengths. Counts are in elements.
+///
+/// A failure of communication itself is not an error to be handled: it ends the job, with a message.
+pub trait Comm {
+    /// This rank, from zero.
+    fn rank(&self) -> usize;
+    /// How many ranks there are.
+    fn size(&self) -> usize;
+    /// The host that this rank runs on.
+    fn host(&self) -> String;
+    /// Everybody gets the numbers of `root`.
+    fn broadcast(&self, buffer: BufMut, root: usize);
+    /// Everybody gets the combination of all ranks' numbers, element by element.
+    fn all_reduce(&self, buffer: BufMut, how: Reduce);
+    /// All ranks' numbers, in the order of ranks, on `root`, or on everybody if there is none. `receive` is left alone on
+    /// the ranks that get nothing.
+    fn gather(&self, send: Buf, receive: BufMut, counts: &[usize], root: Option<usize>);
+    /// Rank r gets the r-th piece of everybody's `send`, in the order of ranks.
+    fn exchange(&self, send: Buf, send_counts: &[usize], receive: BufMut, receive_counts: &[usize]);
+    /// Waits for everybody.
+    fn barrier(&self);
+    /// Ranks of one colour form a group, ordered by `key`; a rank without a colour is in none.
+    fn split(&self, colour: Option<usize>, key: usize) -> Option<Rc<dyn Comm>>;
+    /// Ends the whole job at once.
+    fn abort(&self, status: i32) -> !;
+}

@@ -1,0 +1,229 @@
+//! Ranks as MPI processes. The only file that names rsmpi: it checks lengths, cuts what is too long for a C `int`, and
+//! ends the job when a rank panics (without that, the others would wait for ever).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mpi::collective::SystemOperation;
+use mpi::datatype::{Partition, PartitionMut};
+use mpi::environment::Universe;
+use mpi::topology::{Color, SimpleCommunicator};
+use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
+
+use super::{Buf, BufMut, Comm, Reduce};
+
+/// Elements that one call may carry: reductions go through a scratch of this length, everything else is cut well below
+/// the 2³¹ of a C `int`.
+const CHUNK: usize = 1 << 20;
+
+/// Whether this process was started by `mpirun`, `mpiexec` or `srun` as one of several.
+///
+/// Collective: no. A process that was not is better served by [`Solo`](super::Solo): starting MPI takes a while.
+pub fn launched() -> bool {
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
+/// MPI itself, from its start to its end. Dropping it ends MPI, so it must outlive every communicator in use.
+pub struct Session {
+    _universe: Universe,
+    world: Rc<Mpi>,
+}
+
+impl Session {
+    /// Starts MPI. `None` if it was started before.
+    ///
+    /// From here on a panic on any rank, unless something catches it, ends the whole job at once with status 101 and a
+    /// message that names rank and host.
+    pub fn start() -> Option<Session> {
+        // funneled: only the thread that started MPI talks; the pool's threads compute
+        let (universe, _) = mpi::initialize_with_threading(mpi::Threading::Funneled)?;
+        let world = Rc::new(Mpi::new(universe.world()));
+        let (rank, host) = (world.rank(), world.host());
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if crate::stack::panic_is_caught() {
+                return; // a guarded operator: it becomes a fault
+            }
+            before(panic);
+            eprintln!(
+                "error: rank {rank} on host {host} panicked: {panic}\n  help: this is a defect of the program or of an operator; the job is ended on all ranks"
+            );
+            SimpleCommunicator::world().abort(101);
+        }));
+        Some(Session { _universe: universe, world })
+    }
+
+    /// All ranks of the job.
+    pub fn world(&self) -> Rc<dyn Comm> {
+        self.world.clone()
+    }
+}
+
+struct Mpi {
+    comm: SimpleCommunicator,
+    scratch: RefCell<Scratch>,
+}
+
+#[derive(Default)]
+struct Scratch {
+    f32: Vec<f32>,
+    f64: Vec<f64>,
+    u64: Vec<u64>,
+    u8: Vec<u8>,
+}
+
+impl Mpi {
+    fn new(comm: SimpleCommunicator) -> Self {
+        Mpi { comm, scratch: RefCell::default() }
+    }
+
+    fn reduce<T: Equivalence + Copy + Default>(&self, values: &mut [T], scratch: &mut Vec<T>, how: Reduce) {
+        let operation = match how {
+            Reduce::Sum => SystemOperation::sum(),
+            Reduce::Max => SystemOperation::max(),
+            Reduce::Min => SystemOperation::min(),
+        };
+        if scratch.len() < values.len().min(CHUNK) {
+            scratch.resize(values.len().min(CHUNK), T::default());
+        }
+        for piece in values.chunks_mut(CHUNK) {
+            let result = &mut scratch[..piece.len()];
+            self.comm.all_reduce_into(&*piece, result, operation);
+            piece.copy_from_slice(result);
+        }
+    }
+
+    fn broadcast_slice<T: Equivalence>(&self, values: &mut [T], root: usize) {
+        for piece in values.chunks_mut(CHUNK) {
+            self.comm.process_at_rank(root as i32).broadcast_into(piece);
+        }
+    }
+
+    /// Rounds of at most `CHUNK` elements per rank, so that no count or displacement passes a C `int`.
+    fn gather_slice<T: Equivalence + Copy + Default>(
+        &self,
+        send: &[T],
+        receive: &mut [T],
+        counts: &[usize],
+        root: Option<usize>,
+    ) {
+        assert_eq!(send.len(), counts[self.rank()], "gather: rank {} sends another length than planned", self.rank());
+        let gets = root.is_none_or(|root| root == self.rank());
+        assert!(!gets || receive.len() == counts.iter().sum::<usize>(), "gather: the receive buffer does not fit");
+        let chunk = (i32::MAX as usize / counts.len()).min(CHUNK);
+        let longest = counts.iter().copied().max().unwrap_or(0);
+        let mut staging = Vec::new();
+        for done in (0..longest).step_by(chunk) {
+            let now: Vec<i32> = counts.iter().map(|n| n.saturating_sub(done).min(chunk) as i32).collect();
+            let starts = starts(&now);
+            let mine = &send[done.min(send.len())..(done + chunk).min(send.len())];
+            if gets {
+                staging.resize(now.iter().sum::<i32>() as usize, T::default());
+            }
+            match root {
+                Some(root) if gets => {
+                    let mut partition = PartitionMut::new(&mut staging[..], &now[..], &starts[..]);
+                    self.comm.process_at_rank(root as i32).gather_varcount_into_root(mine, &mut partition);
+                }
+                Some(root) => self.comm.process_at_rank(root as i32).gather_varcount_into(mine),
+                None => {
+                    let mut partition = PartitionMut::new(&mut staging[..], &now[..], &starts[..]);
+                    self.comm.all_gather_varcount_into(mine, &mut partition);
+                }
+            }
+            if gets {
+                let mut base = 0;
+                for rank in 0..counts.len() {
+                    let (from, len) = (starts[rank] as usize, now[rank] as usize);
+                    let at = base + done.min(counts[rank]);
+                    receive[at..at + len].copy_from_slice(&staging[from..from + len]);
+                    base += counts[rank];
+                }
+            }
+        }
+    }
+
+    fn exchange_slice<T: Equivalence>(&self, send: &[T], send_counts: &[usize], receive: &mut [T], counts: &[usize]) {
+        assert_eq!(send.len(), send_counts.iter().sum::<usize>(), "exchange: the send buffer does not fit");
+        assert_eq!(receive.len(), counts.iter().sum::<usize>(), "exchange: the receive buffer does not fit");
+        let narrow = |counts: &[usize]| -> Vec<i32> {
+            assert!(counts.iter().sum::<usize>() <= i32::MAX as usize, "exchange: more than 2³¹ elements on one rank");
+            counts.iter().map(|n| *n as i32).collect()
+        };
+        let (send_counts, counts) = (narrow(send_counts), narrow(counts));
+        let (send_starts, receive_starts) = (starts(&send_counts), starts(&counts));
+        let from = Partition::new(send, &send_counts[..], &send_starts[..]);
+        let mut to = PartitionMut::new(receive, &counts[..], &receive_starts[..]);
+        self.comm.all_to_all_varcount_into(&from, &mut to);
+    }
+}
+
+fn starts(counts: &[i32]) -> Vec<i32> {
+    counts
+        .iter()
+        .scan(0, |at, n| {
+            let start = *at;
+            *at += n;
+            Some(start)
+        })
+        .collect()
+}
+
+impl Comm for Mpi {
+    fn rank(&self) -> usize {
+        self.comm.rank() as usize
+    }
+    fn size(&self) -> usize {
+        self.comm.size() as usize
+    }
+    fn host(&self) -> String {
+        mpi::environment::processor_name().unwrap_or_else(|_| super::solo::host_name())
+    }
+    fn broadcast(&self, buffer: BufMut, root: usize) {
+        match buffer {
+            BufMut::F32(values) => self.broadcast_slice(values, root),
+            BufMut::F64(values) => self.broadcast_slice(values, root),
+            BufMut::U64(values) => self.broadcast_slice(values, root),
+            BufMut::U8(values) => self.broadcast_slice(values, root),
+        }
+    }
+    fn all_reduce(&self, buffer: BufMut, how: Reduce) {
+        let scratch = &mut *self.scratch.borrow_mut();
+        match buffer {
+            BufMut::F32(values) => self.reduce(values, &mut scratch.f32, how),
+            BufMut::F64(values) => self.reduce(values, &mut scratch.f64, how),
+            BufMut::U64(values) => self.reduce(values, &mut scratch.u64, how),
+            BufMut::U8(values) => self.reduce(values, &mut scratch.u8, how),
+        }
+    }
+    fn gather(&self, send: Buf, receive: BufMut, counts: &[usize], root: Option<usize>) {
+        match (send, receive) {
+            (Buf::F32(send), BufMut::F32(receive)) => self.gather_slice(send, receive, counts, root),
+            (Buf::F64(send), BufMut::F64(receive)) => self.gather_slice(send, receive, counts, root),
+            (Buf::U64(send), BufMut::U64(receive)) => self.gather_slice(send, receive, counts, root),
+            (Buf::U8(send), BufMut::U8(receive)) => self.gather_slice(send, receive, counts, root),
+            _ => panic!("gather: different types to send and to receive"),
+        }
+    }
+    fn exchange(&self, send: Buf, send_counts: &[usize], receive: BufMut, receive_counts: &[usize]) {
+        match (send, receive) {
+            (Buf::F32(send), BufMut::F32(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
+            (Buf::F64(send), BufMut::F64(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
+            (Buf::U64(send), BufMut::U64(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
+            (Buf::U8(send), BufMut::U8(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
+            _ => panic!("exchange: different types to send and to receive"),
+        }
+    }
+    fn barrier(&self) {
+        self.comm.barrier();
+    }
+    fn split(&self, colour: Option<usize>, key: usize) -> Option<Rc<dyn Comm>> {
+        let colour = colour.map_or_else(Color::undefined, |colour| Color::with_value(colour as i32));
+        self.comm.split_by_color_with_key(colour, key as i32).map(|comm| Rc::new(Mpi::new(comm)) as Rc<dyn Comm>)
+    }
+    fn abort(&self, status: i32) -> ! {
+        self.comm.abort(status)
+    }
+}

@@ -1,0 +1,26 @@
+//! The `[norm]` table: how the squared spectral norm is computed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kinds::kinds;
+use crate::solver::PowerParams;
+
+/// How the squared spectral norm `‖A‖²` of the stack is computed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Norm {
+    /// The iterative method.
+    pub method: NormMethod,
+}
+
+kinds! {
+    /// A method that computes the squared spectral norm.
+    pub enum NormMethod by "kind" { "power" => Power(PowerParams), }
+}
+
+impl Default for NormMethod {
+    fn default() -> Self {
+        NormMethod::Power(PowerParams::default())
+    }
+}

@@ -1,0 +1,85 @@
+//! A `[[terms]]` table: measurements, and the operators that predict them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{AnyPhysics, each};
+use crate::io::Data;
+use crate::kinds::PATH_MARK;
+use crate::space::Order;
+
+/// A data term: measurements, and the operators that predict them from `x`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// A name of your choice, by which errors, reports and `--set terms.NAME.…` speak of this term.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// The measurements. May be left out where none are needed, as in `plan`, `check`, `norm` and `apply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    /// The forward model. With `count = N`, a value `{ each = [v0, v1, …] }` takes the N values in turn, and
+    /// `{ linspace = [a, b] }` takes N evenly spaced numbers from a to b, both included.
+    #[schemars(with = "AnyPhysics")]
+    pub operator: toml::Table,
+    /// The forward models that `operator` and `count` stand for.
+    #[serde(skip)]
+    pub operators: Vec<AnyPhysics>,
+    /// Cuts each operator into smaller ones along named dimensions of its measurements: `{ angle = { parts = 12 } }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub split: BTreeMap<String, Cut>,
+    /// Makes this many operators of this one table. Left out: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub count: Option<usize>,
+}
+
+/// How one dimension is cut into parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cut {
+    /// The number of parts. More parts than ranks is usual.
+    #[schemars(range(min = 1))]
+    pub parts: usize,
+    /// How the samples are dealt into the parts.
+    pub order: Order,
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Cut { parts: 1, order: Order::default() }
+    }
+}
+
+impl Term {
+    /// The keys of the table, for `--set` paths that leave out the only term.
+    pub(super) const KEYS: [&str; 5] = ["name", "data", "operator", "split", "count"];
+}
+
+/// Reads the terms, then makes each one's operators, which needs two of its keys at once.
+pub(super) fn with_operators<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Term>, D::Error> {
+    let mut terms = Vec::<Term>::deserialize(from)?;
+    for (place, term) in terms.iter_mut().enumerate() {
+        let in_term = |message| serde::de::Error::custom(format!("[{place}].operator{PATH_MARK}{message}"));
+        term.operators = each::operators(&term.operator, term.count).map_err(in_term)?;
+        // A resolved config shows the defaults as well; where the index matters, what was written says more.
+        if let ([only], None) = (term.operators.as_slice(), term.count) {
+            term.operator = toml::Table::try_from(only).map_err(|error| in_term(error.to_string()))?;
+        }
+    }
+    Ok(terms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_keys_is_the_struct() {
+        let schema = schemars::schema_for!(Term);
+        let keys: Vec<&String> = schema.get("properties").unwrap().as_object().unwrap().keys().collect();
+        assert_eq!(keys, Term::KEYS);
+    }
+}

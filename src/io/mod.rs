@@ -1,0 +1,181 @@
+//! Readers and writers, one format per file. None of them communicates.
+//!
+//! Reading is in two steps. One rank reads the [`Header`] (metadata only) and broadcasts it; the plan cuts its shape into
+//! tiles; each rank then reads **only its tile**. [`Data`] is the list of formats that a config can name: a format is a
+//! struct of parameters with `header` and `read`, and a line below.
+//!
+//! Every writer leaves a whole file or none ([`atomic`]).
+
+pub mod atomic;
+mod data_exchange;
+mod files;
+mod nan;
+mod npy;
+mod phantom;
+mod plot;
+mod png;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use data_exchange::DataExchangeParams;
+pub use files::{FilesIn, resolve};
+pub use nan::NanPolicy;
+pub use npy::{NpyParams, write_npy};
+pub use phantom::{Phantom, PhantomParams, shepp_logan};
+pub use plot::write_convergence;
+pub use png::{Window, write_image};
+
+use crate::error::Fault;
+use crate::kinds::kinds;
+use crate::scalar::Scalar;
+use crate::space::{Shape, Tile};
+
+/// What a file says of its measurements, without the measurements: rank 0 reads it and broadcasts it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Dims and sizes of what can be read.
+    pub shape: Shape,
+    /// The angle of each view in radians, where the format has angles.
+    pub angles: Option<Vec<f64>>,
+    /// One line for the plan and the report: which file, what it holds.
+    pub about: String,
+}
+
+/// What was noticed while a tile was read; ranks add theirs up for the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Loaded {
+    /// How many numbers were read.
+    pub numbers: u64,
+    /// How many transmissions lay below the `clamp` of the format and were raised to it.
+    pub clamped: u64,
+    /// How many values were not finite and became zeros.
+    pub not_finite: u64,
+}
+
+kinds! {
+    /// Where the measurements of a term come from.
+    ///
+    /// ```
+    /// use stackphys::io::{Data, write_npy};
+    /// use stackphys::{Shape, space::{Selection, Tile}};
+    /// let folder = tempfile::tempdir().unwrap();
+    /// write_npy(&folder.path().join("y.npy"), &Shape::new([("t", 4)]), &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    ///
+    /// let data: Data = toml::from_str("format = 'npy'\npath = 'y.npy'\ndims = ['time']").unwrap();
+    /// let header = data.header(folder.path()).unwrap().expect("an npy file has a header");
+    /// assert_eq!(header.shape.to_string(), "(time=4)");
+    ///
+    /// let mine = Tile::whole(&header.shape).with(0, Selection { start: 1, step: 2, count: 2 });
+    /// let mut y = [0.0f32; 2];
+    /// data.read(folder.path(), &mine, &mut y).unwrap();
+    /// assert_eq!(y, [2.0, 4.0]);
+    /// ```
+    pub enum Data by "format" {
+        "data-exchange" => DataExchange(DataExchangeParams),
+        "npy" => Npy(NpyParams),
+        "phantom" => Phantom(PhantomParams),
+    }
+}
+
+impl Data {
+    /// Name and one line for each format, for `stackphys list formats`.
+    pub const SUMMARIES: &'static [(&'static str, &'static str)] = &[
+        ("data-exchange", "HDF5 Data Exchange (synchrotron tomography): path, rows, clamp, nan"),
+        ("npy", "a NumPy array: path, dims, nan"),
+        ("phantom", "no file: simulated from a known image: name, noise, seed"),
+    ];
+
+    /// What the file says of itself; `None` where there is no file because the caller simulates the measurements.
+    ///
+    /// Collective: no (one rank reads, then broadcasts). Cost: metadata only. Faults: a parameter out of range; a file that
+    /// is missing, damaged, or not what the parameters say.
+    pub fn header(&self, data_dir: &Path) -> Result<Option<Header>, Fault> {
+        match self {
+            Data::DataExchange(params) => params.header(data_dir).map(Some),
+            Data::Npy(params) => params.header(data_dir).map(Some),
+            Data::Phantom(params) => params.check().map(|()| None),
+        }
+    }
+
+    /// Reads the part `tile` of the header's shape into `out`, row-major; only this part of the file is read.
+    ///
+    /// Collective: no. Cost: one pass over the tile; memory: `out` and a buffer of a few MiB. Faults: those of
+    /// [`header`](Data::header); a tile of another shape; complex numbers for a real scalar; values that are not finite,
+    /// unless `nan = "zero"`.
+    pub fn read<S: Scalar>(&self, data_dir: &Path, tile: &Tile, out: &mut [S]) -> Result<Loaded, Fault> {
+        match self {
+            Data::DataExchange(params) => params.read(data_dir, tile, out),
+            Data::Npy(params) => params.read(data_dir, tile, out),
+            Data::Phantom(_) => Err(Fault::new("a phantom has no measurements to read: they are simulated")),
+        }
+    }
+}
+
+/// Checks that a tile lies within a shape of these sizes and that `room` numbers are what it holds.
+fn check_tile(tile: &Tile, sizes: &[usize], room: usize, of: &str) -> Result<(), Fault> {
+    if tile.of().sizes() != sizes {
+        let (expected, got) = (sizes, tile.of().sizes());
+        return Err(Fault::new(format!("{of}: its sizes are {expected:?}, the tile is a part of {got:?}"))
+            .hint("did the file change since its header was read?"));
+    }
+    for (dim, selection) in tile.of().dims().iter().zip(tile.selections()) {
+        let last = selection.count.checked_sub(1).map(|steps| {
+            selection.step.checked_mul(steps).and_then(|way| way.checked_add(selection.start)).unwrap_or(usize::MAX)
+        });
+        if last.is_some_and(|last| last >= dim.size || (selection.step == 0 && selection.count > 1)) {
+            let (name, size) = (&dim.name, dim.size);
+            return Err(Fault::new(format!("{of}: {selection:?} does not fit dim `{name}` of size {size}")));
+        }
+    }
+    let count = tile.shape().len();
+    if count != room {
+        return Err(Fault::new(format!("{of}: the tile holds {count} numbers, there is room for {room}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::Selection;
+
+    #[test]
+    fn formats_are_chosen_by_name() {
+        assert_eq!(Data::KINDS, ["data-exchange", "npy", "phantom"]);
+        let data: Data = toml::from_str("format = 'data-exchange'\npath = 'a.h5'\nrows = [0]").unwrap();
+        let Data::DataExchange(params) = &data else { panic!("{data:?}") };
+        assert_eq!(params.rows, Some(vec![0]));
+        assert_eq!(params.clamp, 1e-6);
+        assert_eq!(params.nan, NanPolicy::Error);
+        let text = toml::to_string(&data).unwrap();
+        assert_eq!(toml::from_str::<Data>(&text).unwrap(), data, "{text}");
+        let error = toml::from_str::<Data>("format = 'npy'\npath = 'a'\ndims = []\nclamp = 1").unwrap_err();
+        assert!(error.to_string().contains("clamp"), "{error}");
+    }
+
+    #[test]
+    fn a_phantom_has_no_header_and_nothing_to_read() {
+        let data: Data = toml::from_str("format = 'phantom'\nname = 'shepp_logan'").unwrap();
+        assert_eq!(data.header(Path::new(".")).unwrap(), None);
+        let tile = Tile::whole(&Shape::new([("x", 1)]));
+        assert!(data.read(Path::new("."), &tile, &mut [0.0]).unwrap_err().text.contains("simulated"));
+        let data: Data = toml::from_str("format = 'phantom'\nname = 'shepp_logan'\nnoise = -1.0").unwrap();
+        assert!(data.header(Path::new(".")).unwrap_err().text.contains("noise"));
+    }
+
+    #[test]
+    fn tiles_that_do_not_fit_are_refused() {
+        let shape = Shape::new([("a", 3), ("b", 4)]);
+        let fit = |tile: &Tile, room| check_tile(tile, &[3, 4], room, "f");
+        let whole = Tile::whole(&shape);
+        fit(&whole, 12).unwrap();
+        assert!(fit(&whole, 11).is_err());
+        assert!(fit(&Tile::whole(&Shape::new([("a", 3), ("b", 5)])), 15).is_err());
+        for (start, step, count) in [(3, 1, 1), (0, 2, 3), (0, 0, 2), (1, usize::MAX, 2), (usize::MAX, 1, 1)] {
+            assert!(fit(&whole.clone().with(0, Selection { start, step, count }), 4 * count).is_err());
+        }
+        fit(&whole.clone().with(0, Selection { start: 3, step: 1, count: 0 }), 0).unwrap(); // a rank without data
+    }
+}

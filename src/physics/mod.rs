@@ -1,0 +1,113 @@
+//! Forward models, one file each. None of them communicates.
+//!
+//! A forward model is two things in one file: its **parameters** (the very struct that a config's `operator` table holds,
+//! which implements [`Physics`]) and the **operator** that they build. The registry at the end of this file is the list of
+//! all that a config can name; `docs/add-an-operator.md` walks through adding one.
+
+mod dense;
+mod diagonal;
+mod identity;
+pub mod joseph;
+mod parallel_ct;
+
+use std::path::Path;
+
+pub use dense::{Dense, DenseParams};
+pub use diagonal::{Diagonal, DiagonalParams};
+pub use identity::{Identity, IdentityParams};
+pub use parallel_ct::{AngleRange, Angles, Detector, ParallelCt, ParallelCtParams};
+
+use crate::error::Fault;
+use crate::kinds::kinds;
+use crate::operator::LinearOperator;
+use crate::scalar::Scalar;
+use crate::space::{Numbers, Shape, Tile};
+
+/// An operator whose type is known only when the job runs.
+pub type BoxedOperator<S> = Box<dyn LinearOperator<S>>;
+
+/// What parameters are resolved against: the model, and what the data's header says.
+pub struct Setting<'a> {
+    /// The dims of `x`.
+    pub model: &'a Shape,
+    /// The dims of the measurements, where there are any.
+    pub data: Option<&'a Shape>,
+    /// The angles that came with the measurements, in radians.
+    pub angles: Option<&'a [f64]>,
+    /// Reads arrays that parameters name by path.
+    pub files: &'a dyn Files,
+}
+
+/// Reads arrays that an operator's parameters name. Implemented by [`io`](crate::io).
+pub trait Files {
+    /// The sizes of the array in a file.
+    fn sizes(&self, path: &Path) -> Result<Vec<usize>, Fault>;
+    /// The part `tile` of the array in a file; only this part is read.
+    fn read(&self, path: &Path, tile: &Tile) -> Result<Numbers, Fault>;
+}
+
+/// What is known of an operator before it is built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needs {
+    /// Bytes that the built operator holds.
+    pub bytes: u64,
+    /// Bytes of scratch that one application needs beside its input and output.
+    pub scratch_bytes: u64,
+    /// Floating-point operations of one forward application, for balancing.
+    pub cost: f64,
+}
+
+/// The parameters of a forward model, as a config holds them.
+pub trait Physics {
+    /// One line for `stackphys list operators`.
+    const SUMMARY: &'static str;
+    /// The dims of the range along which the operator may be cut; the others must stay whole.
+    const MAY_BE_CUT: &'static [&'static str];
+
+    /// The shape of all measurements of this operator. Checks the parameters; the place for errors that name keys.
+    fn range(&self, setting: &Setting) -> Result<Shape, Fault>;
+    /// Memory and cost of the part `tile` of the range. Cheap: all ranks ask for all parts.
+    fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault>;
+    /// Builds the part `tile` of the range; only its owner does.
+    fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault>;
+}
+
+macro_rules! registry {
+    ($( $kind:literal => $variant:ident($params:ty), )+) => {
+        kinds! {
+            /// The parameters of any forward model in the registry.
+            pub enum AnyPhysics by "kind" { $( $kind => $variant($params), )+ }
+        }
+
+        impl AnyPhysics {
+            /// Name, one line, and the dims along which it may be cut, for each forward model.
+            pub const SUMMARIES: &'static [(&'static str, &'static str, &'static [&'static str])] =
+                &[$(($kind, <$params as Physics>::SUMMARY, <$params as Physics>::MAY_BE_CUT)),+];
+
+            /// The dims of the range along which the operator may be cut.
+            pub fn may_be_cut(&self) -> &'static [&'static str] {
+                match self { $( Self::$variant(_) => <$params as Physics>::MAY_BE_CUT, )+ }
+            }
+            /// See [`Physics::range`].
+            pub fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
+                match self { $( Self::$variant(params) => params.range(setting), )+ }
+            }
+            /// See [`Physics::needs`].
+            pub fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
+                match self { $( Self::$variant(params) => params.needs::<S>(setting, tile), )+ }
+            }
+            /// See [`Physics::build`].
+            pub fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
+                match self { $( Self::$variant(params) => params.build::<S>(setting, tile), )+ }
+            }
+        }
+    };
+}
+
+registry! {
+    "parallel_ct" => ParallelCt(ParallelCtParams),
+
+    "dense" => Dense(DenseParams),
+    "diagonal" => Diagonal(DiagonalParams),
+    "identity" => Identity(IdentityParams),
+}

@@ -1,0 +1,116 @@
+//! The one loop of all methods: stop rules first, then observers, then a step.
+//!
+//! Stop rules see only numbers that are equal on all ranks, so all ranks stop at the same step. They are asked before the
+//! first step too: an exact first guess costs no step.
+
+use serde::Serialize;
+
+use super::stop::{Status, Stop, StopRule};
+use crate::error::Error;
+
+/// Where a method stands after a step. All numbers are equal on all ranks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Progress {
+    /// Steps done so far.
+    pub iteration: usize,
+    /// ‖A x − y‖ / ‖y‖, where the method knows it.
+    pub relative_residual: Option<f64>,
+    /// ‖Aᴴ(A x − y) + λ x‖ / ‖Aᴴ y‖, where the method knows it.
+    pub relative_normal_residual: Option<f64>,
+    /// The number that is sought, for methods that seek one (the squared norm).
+    pub value: Option<f64>,
+    /// |change of the value| / |value| in this step.
+    pub relative_change: Option<f64>,
+    /// Seconds since the team was made, by rank 0's clock.
+    pub seconds: f64,
+    /// Why the method cannot go on, if it cannot.
+    pub breakdown: Option<&'static str>,
+}
+
+impl Progress {
+    /// The numbers that a stop rule may look at.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
+        [self.relative_residual, self.relative_normal_residual, self.value].into_iter().flatten()
+    }
+}
+
+/// An iterative method. See [`Cg`](super::Cg) for the pattern.
+pub trait Method {
+    /// Prepares the first iterate. Collective: yes.
+    fn start(&mut self) -> Result<Progress, Error>;
+    /// Does one step. Collective: yes.
+    fn step(&mut self) -> Result<Progress, Error>;
+}
+
+/// Something that looks at each step and may not stop it: a progress bar, a log, a history.
+pub trait Observer {
+    /// Called after the start and after each step, on every rank. Must not communicate.
+    fn observe(&mut self, progress: &Progress);
+}
+
+impl<F: FnMut(&Progress)> Observer for F {
+    fn observe(&mut self, progress: &Progress) {
+        self(progress);
+    }
+}
+
+/// How an iteration ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Whether it got where it should.
+    pub status: Status,
+    /// The rule that stopped it, and why, in words.
+    pub stop: Stop,
+    /// Where it stood at the start and after each step.
+    pub history: Vec<Progress>,
+}
+
+impl Outcome {
+    /// Steps done.
+    pub fn iterations(&self) -> usize {
+        self.history.len() - 1
+    }
+    /// Where it stood at the end.
+    pub fn last(&self) -> &Progress {
+        &self.history[self.history.len() - 1]
+    }
+}
+
+/// Runs a method until a rule stops it.
+///
+/// Collective: yes. Cost: that of the method's steps; the loop itself sends nothing. Errors: those of the method. That a
+/// tolerance was not reached is no error: see [`Outcome::status`].
+///
+/// ```
+/// use stackphys::solver::{Method, Progress, drive, stop};
+/// struct Halve(f64, usize);
+/// impl Method for Halve {
+///     fn start(&mut self) -> Result<Progress, stackphys::Error> { Ok(self.progress()) }
+///     fn step(&mut self) -> Result<Progress, stackphys::Error> { self.0 /= 2.0; self.1 += 1; Ok(self.progress()) }
+/// }
+/// impl Halve {
+///     fn progress(&self) -> Progress {
+///         Progress { iteration: self.1, relative_residual: Some(self.0), ..Progress::default() }
+///     }
+/// }
+/// let rule = stop::any([stop::relative_residual(0.2), stop::iterations(10)]);
+/// let outcome = drive(&mut Halve(1.0, 0), &rule, &mut |_: &Progress| ()).unwrap();
+/// assert_eq!((outcome.iterations(), outcome.stop.rule), (3, "relative residual"));
+/// ```
+pub fn drive(
+    method: &mut (impl Method + ?Sized),
+    rule: &dyn StopRule,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    let mut history = Vec::with_capacity(rule.most_iterations().unwrap_or(0).min(1 << 16) + 1);
+    let mut progress = method.start()?;
+    loop {
+        observer.observe(&progress);
+        let stop = rule.check(&progress);
+        history.push(progress);
+        if let Some((status, stop)) = stop {
+            return Ok(Outcome { status, stop, history });
+        }
+        progress = method.step()?;
+    }
+}

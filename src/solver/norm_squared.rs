@@ -1,0 +1,121 @@
+//! The squared spectral norm `‖A‖²` of a stack: exact by an iteration, or an interval that holds.
+
+use super::drive::{Observer, Outcome, Progress, drive};
+use super::power::{Power, PowerParams};
+use super::stop;
+use crate::comm::Team;
+use crate::error::{Error, Fault};
+use crate::operator::{Apply, LinearOperator, Work};
+use crate::scalar::{Real, Scalar};
+use crate::stack::{Stack, guarded};
+
+/// How the squared norm is found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NormSquared {
+    /// By the power method on the whole stack.
+    Exact(PowerParams),
+    /// An interval from the members alone: no vector is sent.
+    Bounds,
+}
+
+/// What is known of the squared norm.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NormSquaredEstimate {
+    /// A value, the distance within which an eigenvalue of `AᴴA` lies, and how the iteration ended.
+    Value {
+        /// The Rayleigh quotient, never above `‖A‖²`.
+        value: f64,
+        /// ‖AᴴA v − λ v‖.
+        error_bar: f64,
+        /// How the iteration ended.
+        outcome: Outcome,
+    },
+    /// `below ≤ ‖A‖² ≤ above`, surely.
+    Bounds {
+        /// The largest Rayleigh quotient seen of any member: ‖A‖² ≥ ‖A_i v‖² / ‖v‖².
+        below: f64,
+        /// The sum of rigorous bounds of the members; infinite if a member has none.
+        above: f64,
+        /// How many members had no bound.
+        unbounded: usize,
+    },
+}
+
+/// The squared norm `‖A‖²` of a stack.
+///
+/// Collective: yes. Cost of `Exact`: that of [`Power`]. Cost of `Bounds`: ten `A_iᴴ A_i` on each member, one scalar
+/// reduction; the interval is as wide as N in the worst case (N equal members are exact at the top, N orthogonal ones at
+/// the bottom).
+///
+/// A member's bound is the analytic one where the operator knows it, or max(A_iᵀ A_i 1) where all entries are real and not
+/// negative (the largest row sum of a symmetric matrix bounds its norm).
+pub fn norm_squared<X: Scalar, Y: Scalar<Real = X::Real>>(
+    stack: &Stack<X, Y>,
+    how: &NormSquared,
+    observer: &mut dyn Observer,
+) -> Result<NormSquaredEstimate, Error> {
+    match how {
+        NormSquared::Exact(params) => {
+            let rule = stop::any([
+                stop::not_a_number(),
+                stop::breakdown(),
+                stop::relative_change(params.tolerance),
+                stop::iterations(params.max_iter),
+            ]);
+            let mut power = Power::new(stack, params);
+            let outcome = drive(&mut power, &*rule, observer)?;
+            let value = outcome.last().value.unwrap_or(0.0);
+            Ok(NormSquaredEstimate::Value { value, error_bar: power.error_bar(), outcome })
+        }
+        NormSquared::Bounds => bounds(stack),
+    }
+}
+
+fn bounds<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<NormSquaredEstimate, Error> {
+    let team: &Team = stack.team();
+    let mut largest = 0.0_f64;
+    let mut above = vec![0.0; stack.count()];
+    for (index, alone) in stack.alone() {
+        let operator = alone.local_operators().next();
+        match (below_of(&alone), operator.map(|(_, operator)| guarded(|| above_of(operator)))) {
+            (Ok(below), Some(Ok(bound))) => {
+                largest = largest.max(below);
+                above[index] = bound.unwrap_or(f64::INFINITY);
+            }
+            (Err(fault), _) | (_, Some(Err(fault))) => team.note(fault.in_operator(index)),
+            (_, None) => {}
+        }
+    }
+    let [largest] = team.max([largest]);
+    let unbounded = |above: &[f64]| above.iter().filter(|bound| bound.is_infinite()).count();
+    team.sum_in_place(&mut above)?; // one owner each: the others add zero, so the sum below is the same on all ranks
+    // what rounding may have done to the computed quotients and row sums
+    let slack = 16.0 * X::Real::EPSILON;
+    Ok(NormSquaredEstimate::Bounds {
+        below: largest * (1.0 - slack),
+        above: above.iter().sum::<f64>() * (1.0 + slack),
+        unbounded: unbounded(&above),
+    })
+}
+
+/// The largest Rayleigh quotient that a short power iteration of one member sees.
+fn below_of<X: Scalar, Y: Scalar<Real = X::Real>>(alone: &Stack<X, Y>) -> Result<f64, Fault> {
+    let mut power = Power::new(alone, &PowerParams::default());
+    let mut largest = 0.0_f64;
+    let mut look = |progress: &Progress| largest = largest.max(progress.value.unwrap_or(0.0));
+    let rule = stop::any([stop::breakdown(), stop::not_a_number(), stop::iterations(10)]);
+    drive(&mut power, &*rule, &mut look).map_err(Error::into_fault)?;
+    Ok(largest)
+}
+
+fn above_of<X: Scalar, Y: Scalar<Real = X::Real>>(operator: &dyn LinearOperator<X, Y>) -> Result<Option<f64>, Fault> {
+    let analytic = operator.norm_squared_bound();
+    if !operator.structure().non_negative {
+        return Ok(analytic);
+    }
+    let ones = vec![X::from_f64(1.0); operator.domain().len()];
+    let mut row_sums = vec![X::default(); ones.len()];
+    operator.normal_add(&ones, &mut row_sums, &mut Work::default())?;
+    let largest = row_sums.iter().map(|sum| sum.re()).fold(0.0, f64::max);
+    Ok(Some(analytic.map_or(largest, |analytic| analytic.min(largest))))
+}

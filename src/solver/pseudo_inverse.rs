@@ -1,0 +1,126 @@
+//! The pseudo-inverse `A†y` of a stack: exact by an iteration, or the honest local approximation.
+
+use super::cg::{Cg, CgParams};
+use super::drive::{Observer, Outcome, Progress, drive};
+use super::stop::{self, StopRule};
+use crate::error::{Error, Fault};
+use crate::scalar::Scalar;
+use crate::space::Vector;
+use crate::stack::Stack;
+
+/// How the pseudo-inverse is applied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PseudoInverse {
+    /// argmin ‖A x − y‖² + λ‖x‖² over the whole stack, by conjugate gradients.
+    Exact(CgParams),
+    /// The mean over the operators of their own pseudo-inverses, `1/N Σ A_i† y_i`, each by conjugate gradients. An
+    /// approximation: it is not the least-squares solution unless all members agree.
+    LocalMean(CgParams),
+}
+
+/// A solution and how good it is.
+#[derive(Debug, Clone)]
+pub struct Solution<X> {
+    /// The solution, the same on all ranks.
+    pub x: Vector<X>,
+    /// How the iteration ended; the local mean has none that is global.
+    pub outcome: Option<Outcome>,
+    /// ‖A x − y‖ / ‖y‖, computed from the solution itself.
+    pub true_relative_residual: f64,
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from the solution itself.
+    pub true_relative_normal_residual: f64,
+}
+
+/// Applies the pseudo-inverse of a stack to measurements.
+///
+/// Collective: yes. Cost of `Exact`: one `AᴴA` and one vector reduction per iteration. Cost of `LocalMean`: as much work,
+/// but one vector reduction in all. Either way two more vector reductions for the true residuals at the end.
+///
+/// ```
+/// use stackphys::{comm::Team, physics::Identity, solver::{CgParams, Progress, PseudoInverse, pseudo_inverse, stop}};
+/// use stackphys::{Shape, stack::{Description, FromFn, Stack}};
+/// let line = Shape::new([("x", 2)]);
+/// let factory = FromFn::new(
+///     2,
+///     |_| Ok(Description::new("identity", line.clone(), line.clone())),
+///     |_| Ok(Box::new(stackphys::physics::Identity::new(line.clone())) as _),
+/// );
+/// let stack = Stack::<f64>::build(Team::solo(), &factory, Default::default()).unwrap();
+/// let mut y = stack.zero_data();
+/// y.block_slice_mut(0).unwrap().copy_from_slice(&[1.0, 2.0]);
+/// y.block_slice_mut(1).unwrap().copy_from_slice(&[3.0, 4.0]);
+/// let how = PseudoInverse::Exact(CgParams::default());
+/// let rule = stop::any([stop::relative_normal_residual(1e-12), stop::iterations(9)]);
+/// let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
+/// assert_eq!(solution.x.as_slice(), [2.0, 3.0]); // the mean of the two measurements
+/// ```
+pub fn pseudo_inverse<X: Scalar, Y: Scalar<Real = X::Real>>(
+    stack: &Stack<X, Y>,
+    y: &Vector<Y>,
+    how: &PseudoInverse,
+    first_guess: Option<Vector<X>>,
+    rule: &dyn StopRule,
+    observer: &mut dyn Observer,
+) -> Result<Solution<X>, Error> {
+    let (x, outcome, damping) = match how {
+        PseudoInverse::Exact(params) => {
+            let mut cg = Cg::new(stack, params, y, first_guess);
+            let outcome = drive(&mut cg, rule, observer)?;
+            (cg.into_solution(), Some(outcome), params.damping)
+        }
+        PseudoInverse::LocalMean(params) => (local_mean(stack, y, params, rule)?, None, params.damping),
+    };
+    let (residual, normal_residual) = true_residuals(stack, &x, y, damping)?;
+    Ok(Solution { x, outcome, true_relative_residual: residual, true_relative_normal_residual: normal_residual })
+}
+
+fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
+    stack: &Stack<X, Y>,
+    y: &Vector<Y>,
+    params: &CgParams,
+    rule: &dyn StopRule,
+) -> Result<Vector<X>, Error> {
+    // rank 0's clock is not at hand in a solve of one rank, so a wall time cannot stop some ranks' members and not others'
+    let solve = |index: usize, alone: &Stack<X, Y>, out: &mut [X]| -> Result<(), Fault> {
+        let mut own = alone.zero_data();
+        let block = y.block_slice(index).ok_or_else(|| Fault::new("the measurements are not on this rank"))?;
+        own.as_mut_slice().copy_from_slice(block);
+        let mut cg = Cg::new(alone, params, &own, None);
+        drive(&mut cg, rule, &mut |_: &Progress| ()).map_err(Error::into_fault)?;
+        crate::space::add(cg.solution().as_slice(), out);
+        Ok(())
+    };
+    let members: Vec<_> = stack.alone().collect();
+    let mut mean = stack.zero_model();
+    stack.sum_over_operators(&mut mean, |index, out| {
+        let found = members.binary_search_by_key(&index, |(index, _)| *index);
+        found.map_or(Ok(()), |local| solve(index, &members[local].1, out))
+    })?;
+    mean.scale(1.0 / stack.count() as f64);
+    Ok(mean)
+}
+
+/// ‖A x − y‖ / ‖y‖ and ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖. Zero data have zero residuals by x = 0, infinite ones otherwise.
+fn true_residuals<X: Scalar, Y: Scalar<Real = X::Real>>(
+    stack: &Stack<X, Y>,
+    x: &Vector<X>,
+    y: &Vector<Y>,
+    damping: f64,
+) -> Result<(f64, f64), Error> {
+    let team = stack.team();
+    let mut normal = stack.zero_model();
+    let residual_squared = stack.residual(x, y, &mut normal)?;
+    normal.axpy(damping, x);
+    let [data_squared] = team.dots([(y, y)])?;
+    let [normal_squared] = team.dots([(&normal, &normal)])?;
+    stack.adjoint(y, &mut normal)?;
+    let [normal_data_squared] = team.dots([(&normal, &normal)])?;
+    let ratio = |part: f64, whole: f64| if part == 0.0 { 0.0 } else { (part / whole).sqrt() };
+    Ok((ratio(residual_squared, data_squared), ratio(normal_squared, normal_data_squared)))
+}
+
+/// The rules that every solve needs whatever else is asked: trouble first.
+pub fn with_trouble_rules(rules: impl IntoIterator<Item = stop::BoxedRule>) -> stop::BoxedRule {
+    let trouble = [stop::not_a_number(), stop::relative_normal_residual(0.0), stop::breakdown()];
+    stop::any(trouble.into_iter().chain(rules))
+}

@@ -1,0 +1,17 @@
+//! What a vector looks like and who owns which part: plain data, no communication.
+
+mod blas;
+mod layout;
+mod numbers;
+mod shape;
+mod tile;
+mod vector;
+
+pub(crate) use blas::add;
+pub use blas::dot;
+pub use layout::{Block, Placement, Space};
+pub use numbers::Numbers;
+pub use shape::{Dim, Shape};
+pub use tile::{Order, Selection, Tile};
+pub(crate) use vector::SPARE;
+pub use vector::Vector;

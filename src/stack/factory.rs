@@ -1,0 +1,94 @@
+//! What makes the members of a stack: `describe(i)` on all ranks, `build(i)` on the owner only.
+//!
+//! So a rank's memory follows its own share: an operator that a rank does not own is never built there.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::operator::LinearOperator;
+use crate::scalar::Scalar;
+use crate::space::Shape;
+
+/// What is known of a member before it is built. Cheap to make, and the same on all ranks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// What errors, plans and reports call it.
+    pub name: String,
+    /// The shape of `x`; the same for all members.
+    pub domain: Shape,
+    /// The shape of its measurements.
+    pub range: Shape,
+    /// Bytes that the built operator holds.
+    pub bytes: u64,
+    /// Bytes of scratch that one application needs.
+    pub scratch_bytes: u64,
+    /// Relative cost of one application, for balancing.
+    pub cost: f64,
+}
+
+impl Description {
+    /// A member of a given name and shapes, of unit cost and no memory worth planning for.
+    pub fn new(name: impl Into<String>, domain: Shape, range: Shape) -> Self {
+        Description { name: name.into(), domain, range, bytes: 0, scratch_bytes: 0, cost: 1.0 }
+    }
+}
+
+/// Makes the members of a stack by their index.
+///
+/// `describe` must answer alike on all ranks; a hash of the plan checks it. `build` is called by the owner only.
+pub trait Factory<X: Scalar, Y: Scalar<Real = X::Real> = X> {
+    /// How many members there are.
+    fn count(&self) -> usize;
+    /// What member `index` looks like.
+    fn describe(&self, index: usize) -> Result<Description, Fault>;
+    /// Builds member `index`.
+    fn build(&self, index: usize) -> Result<Box<dyn LinearOperator<X, Y>>, Fault>;
+}
+
+/// A factory from a count and two functions.
+///
+/// ```
+/// use stackphys::{Shape, comm::Team, physics::Diagonal, stack::{Description, FromFn, Stack}};
+/// let image = Shape::new([("x", 4)]);
+/// let factory = FromFn::new(
+///     3,
+///     |i| Ok(Description::new(format!("weight {i}"), image.clone(), image.clone())),
+///     |i| Ok(Box::new(Diagonal::new([("x", 4)], vec![1.0 + i as f64; 4])?) as _),
+/// );
+/// let stack = Stack::<f64>::build(Team::solo(), &factory, Default::default()).unwrap();
+/// let mut x = stack.zero_model();
+/// x.fill(1.0);
+/// let mut y = stack.zero_data();
+/// stack.forward(&x, &mut y).unwrap();
+/// assert_eq!(y.block_slice(2).unwrap(), [3.0; 4]);
+/// ```
+pub struct FromFn<D, B> {
+    count: usize,
+    describe: D,
+    build: B,
+}
+
+impl<D, B> FromFn<D, B> {
+    /// `count` members, described and built by functions of the index.
+    pub fn new(count: usize, describe: D, build: B) -> Self {
+        FromFn { count, describe, build }
+    }
+}
+
+impl<X, Y, D, B> Factory<X, Y> for FromFn<D, B>
+where
+    X: Scalar,
+    Y: Scalar<Real = X::Real>,
+    D: Fn(usize) -> Result<Description, Fault>,
+    B: Fn(usize) -> Result<Box<dyn LinearOperator<X, Y>>, Fault>,
+{
+    fn count(&self) -> usize {
+        self.count
+    }
+    fn describe(&self, index: usize) -> Result<Description, Fault> {
+        (self.describe)(index)
+    }
+    fn build(&self, index: usize) -> Result<Box<dyn LinearOperator<X, Y>>, Fault> {
+        (self.build)(index)
+    }
+}

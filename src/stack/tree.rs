@@ -1,0 +1,223 @@
+//! Ordered sums: the same bits on any number of ranks.
+//!
+//! The sum over operators is a fixed binary tree over the operator index: a node over `[lo, hi)` adds the sums of its two
+//! halves. Which rank adds does not matter for the bits, only the tree does. A **subtree** is a largest node whose
+//! operators all have one owner; that rank adds it alone. What remains is combined slice by slice: every rank sends its
+//! subtrees' slices to the owner of the slice (one exchange), which adds the top of the tree, and gathers the slices (one
+//! gather). With contiguous ownership a rank has one to four subtrees; with any other the bits are the same and the
+//! traffic is larger.
+//!
+//! The alternative, integer sums at a shared scale, would allow any ownership at one reduction's cost, but needs a bound on
+//! the contributions before they are known, and loses bits where the bound is loose.
+
+use std::ops::Range;
+
+use crate::comm::Team;
+use crate::error::{Error, Fault};
+use crate::scalar::Scalar;
+use crate::space::{Vector, add};
+
+/// Elements that one exchange carries, so that memory and message lengths stay bounded.
+pub(super) const CHUNK: usize = 1 << 22;
+
+/// A largest node of the tree that one rank can add alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subtree {
+    pub owner: usize,
+    pub operators: Range<usize>,
+}
+
+impl Subtree {
+    pub fn len(&self) -> usize {
+        self.operators.len()
+    }
+}
+
+fn halves(node: &Range<usize>) -> (Range<usize>, Range<usize>) {
+    let middle = node.start + node.len().div_ceil(2);
+    (node.start..middle, middle..node.end)
+}
+
+/// The subtrees for the given owners, from left to right.
+pub(super) fn subtrees(owners: &[usize]) -> Vec<Subtree> {
+    fn visit(owners: &[usize], node: Range<usize>, found: &mut Vec<Subtree>) {
+        let owner = owners[node.start];
+        if owners[node.clone()].iter().all(|o| *o == owner) {
+            found.push(Subtree { owner, operators: node });
+        } else {
+            let (left, right) = halves(&node);
+            visit(owners, left, found);
+            visit(owners, right, found);
+        }
+    }
+    let mut found = Vec::new();
+    visit(owners, 0..owners.len(), &mut found);
+    found
+}
+
+/// The slice of a vector of length `len` that a rank combines.
+pub(super) fn slice(len: usize, ranks: usize, rank: usize) -> Range<usize> {
+    len * rank / ranks..len * (rank + 1) / ranks
+}
+
+/// Vectors for ordered sums, kept from call to call.
+pub(super) struct Ordered<S> {
+    subtrees: Vec<Subtree>,
+    /// One sum for each of this rank's subtrees.
+    sums: Vec<Vec<S>>,
+    /// Partial sums on the way down a subtree.
+    partial: Vec<Vec<S>>,
+    send: Vec<S>,
+    received: Vec<S>,
+    result: Vec<S>,
+}
+
+impl<S: Scalar> Ordered<S> {
+    pub fn new(owners: &[usize]) -> Self {
+        Ordered {
+            subtrees: subtrees(owners),
+            sums: Vec::new(),
+            partial: Vec::new(),
+            send: Vec::new(),
+            received: Vec::new(),
+            result: Vec::new(),
+        }
+    }
+
+    /// `out ← Σ` over all operators, in the tree's order. `add_term(index, out)` adds one operator's contribution to a
+    /// zeroed buffer; a fault is noted and the rank goes on.
+    pub fn sum(
+        &mut self,
+        team: &Team,
+        out: &mut Vector<S>,
+        mut add_term: impl FnMut(usize, &mut [S]) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let (rank, len) = (team.rank(), out.as_slice().len());
+        let mut add_or_note = |index: usize, sum: &mut [S]| {
+            if let Err(fault) = add_term(index, sum) {
+                team.note(fault.in_operator(index));
+            }
+        };
+        if team.size() == 1 {
+            add_node(self.subtrees[0].operators.clone(), out.as_mut_slice(), &mut self.partial, &mut add_or_note);
+            return team.settle();
+        }
+        let Ordered { subtrees, sums, partial, .. } = self;
+        let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
+        sums.resize_with(mine.clone().count(), Vec::new);
+        for (subtree, sum) in mine.zip(sums) {
+            sum.resize(len, S::default());
+            add_node(subtree.operators.clone(), sum, partial, &mut add_or_note);
+        }
+        for start in (0..len).step_by(CHUNK) {
+            self.combine(team, start..(start + CHUNK).min(len), out);
+        }
+        team.settle()
+    }
+
+    /// Combines the subtrees' sums over one chunk of the vector.
+    fn combine(&mut self, team: &Team, chunk: Range<usize>, out: &mut Vector<S>) {
+        let (rank, ranks) = (team.rank(), team.size());
+        let slices: Vec<Range<usize>> = (0..ranks)
+            .map(|r| slice(chunk.len(), ranks, r))
+            .map(|s| chunk.start + s.start..chunk.start + s.end)
+            .collect();
+        let of = |owner: usize| self.subtrees.iter().filter(move |s| s.owner == owner).count();
+
+        self.send.clear();
+        for slice in &slices {
+            for sum in &self.sums {
+                self.send.extend_from_slice(&sum[slice.clone()]);
+            }
+        }
+        let here = slices[rank].len();
+        let send_counts: Vec<usize> = slices.iter().map(|slice| slice.len() * self.sums.len()).collect();
+        let counts: Vec<usize> = (0..ranks).map(|owner| here * of(owner)).collect();
+        self.received.resize(counts.iter().sum(), S::default());
+        team.exchange(&self.send, &send_counts, &mut self.received, &counts);
+
+        // received: by owner, then in the order of that owner's subtrees; the tree wants them from left to right
+        let mut next: Vec<usize> = counts.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + n))).collect();
+        let leaves: Vec<usize> = self
+            .subtrees
+            .iter()
+            .map(|subtree| {
+                let at = &mut next[subtree.owner];
+                std::mem::replace(at, *at + here)
+            })
+            .collect();
+        let operators = 0..self.subtrees.last().map_or(0, |last| last.operators.end);
+        let Ordered { subtrees, partial, received, result, .. } = self;
+        result.resize(here, S::default());
+        add_top(operators, subtrees, result, partial, &mut |leaf, sum| {
+            sum.copy_from_slice(&received[leaves[leaf]..leaves[leaf] + here]);
+        });
+
+        let gather_counts: Vec<usize> = slices.iter().map(|slice| slice.len()).collect();
+        team.gather(result, &mut out.as_mut_slice()[chunk], &gather_counts, None);
+    }
+}
+
+/// `sum ← Σ` of a node's operators; `partial` keeps a buffer for each level.
+fn add_node<S: Scalar>(
+    node: Range<usize>,
+    sum: &mut [S],
+    partial: &mut Vec<Vec<S>>,
+    add_term: &mut impl FnMut(usize, &mut [S]),
+) {
+    if node.len() == 1 {
+        sum.fill(S::default());
+        add_term(node.start, sum);
+        return;
+    }
+    let (left, right) = halves(&node);
+    add_node(left, sum, partial, add_term);
+    let mut other = partial.pop().unwrap_or_default();
+    other.resize(sum.len(), S::default());
+    add_node(right, &mut other, partial, add_term);
+    add(&other, sum);
+    partial.push(other);
+}
+
+/// `sum ← Σ` of the subtrees below a node of the top of the tree.
+fn add_top<S: Scalar>(
+    node: Range<usize>,
+    subtrees: &[Subtree],
+    sum: &mut [S],
+    partial: &mut Vec<Vec<S>>,
+    leaf: &mut impl FnMut(usize, &mut [S]),
+) {
+    if let Some(index) = subtrees.iter().position(|subtree| subtree.operators == node) {
+        leaf(index, sum);
+        return;
+    }
+    let (left, right) = halves(&node);
+    add_top(left, subtrees, sum, partial, leaf);
+    let mut other = partial.pop().unwrap_or_default();
+    other.resize(sum.len(), S::default());
+    add_top(right, subtrees, &mut other, partial, leaf);
+    add(&other, sum);
+    partial.push(other);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subtrees_are_the_largest_nodes_of_one_owner() {
+        let found = subtrees(&[0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(found.len(), 2);
+        // 0..12 halves at 6; ranks 0 and 2 own 4 each: 0..3 | 3 | 4..6 | 6..8 | 8 | 9..12 …
+        let found = subtrees(&[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+        let covered: Vec<usize> = found.iter().flat_map(|s| s.operators.clone()).collect();
+        assert_eq!(covered, (0..12).collect::<Vec<_>>());
+        assert!(found.iter().all(|s| s.operators.clone().all(|i| i / 4 == s.owner)));
+    }
+
+    #[test]
+    fn round_robin_has_one_subtree_for_each_operator() {
+        assert_eq!(subtrees(&[0, 1, 0, 1, 0]).len(), 5);
+        assert_eq!(subtrees(&[0, 0, 0]).len(), 1);
+    }
+}

@@ -1,0 +1,573 @@
+//! What holds on any number of ranks. Each promise is a function of a communicator; `tests/distribution.rs` runs the list
+//! on 1 to 4 threads, `tests/mpi.rs` runs it again under real `mpirun`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use ndarray::Array1;
+use ndarray_linalg::{LeastSquaresSvd, SVD};
+use num_complex::Complex;
+use stackphys::comm::{Comm, Kind, Solo, Summation, Team};
+use stackphys::error::Phase;
+use stackphys::operator::Closure;
+use stackphys::physics::{Identity, ParallelCt};
+use stackphys::solver::{
+    Cg, CgParams, Method, NormSquared, NormSquaredEstimate, PowerParams, Progress, PseudoInverse, drive, norm_squared,
+    pseudo_inverse, stop,
+};
+use stackphys::space::{Order, Selection};
+use stackphys::stack::{Assignment, Description, FromFn, PlanOptions, Stack};
+use stackphys::testing::stack_dot_tests;
+use stackphys::{Fault, Scalar, Shape};
+
+use super::*;
+
+type Promise = (&'static str, fn(&Rc<dyn Comm>));
+
+/// All promises by name.
+pub const ALL: &[Promise] = &[
+    ("a stack equals its dense matrix", a_stack_equals_its_dense_matrix),
+    ("dot tests of stacks", dot_tests_of_stacks),
+    ("gather keeps the order of operators", gather_keeps_the_order_of_operators),
+    ("ordered sums have the same bits as one process", ordered_sums_have_the_same_bits_as_one_process),
+    ("two identities have squared norm 2", two_identities_have_squared_norm_2),
+    ("bounds of the squared norm hold", bounds_of_the_squared_norm_hold),
+    ("the exact pseudo-inverse is the least-squares solution", the_exact_pseudo_inverse_is_least_squares),
+    ("damping is Tikhonov's", damping_is_tikhonovs),
+    ("the local mean is its definition", the_local_mean_is_its_definition),
+    ("an iteration sends one vector and no scalar", an_iteration_sends_one_vector_and_no_scalar),
+    ("a fault is the same error on all ranks", a_fault_is_the_same_error_on_all_ranks),
+    ("of two faults the lowest operator is told", of_two_faults_the_lowest_operator_is_told),
+    ("a panic in an operator is an error", a_panic_in_an_operator_is_an_error),
+    ("a fault in the middle of a solve", a_fault_in_the_middle_of_a_solve),
+    ("a factory that fails on one index", a_factory_that_fails_on_one_index),
+    ("a factory that describes differently", a_factory_that_describes_differently),
+    ("no operators are refused", no_operators_are_refused),
+    ("a vector of another space is refused", a_vector_of_another_space_is_refused),
+    ("rank 0 tells all", rank_0_tells_all),
+    ("wall time stops all ranks at the same step", wall_time_stops_all_ranks_at_the_same_step),
+    ("a stack on half of the ranks", a_stack_on_half_of_the_ranks),
+];
+
+const MODES: [(Assignment, Summation); 5] = [
+    (Assignment::Contiguous, Summation::Fast),
+    (Assignment::RoundRobin, Summation::Fast),
+    (Assignment::ByCost, Summation::Ordered),
+    (Assignment::Contiguous, Summation::Ordered),
+    (Assignment::RoundRobin, Summation::Ordered),
+];
+
+fn tolerance<S: Scalar>() -> f64 {
+    if S::NAME.ends_with("f64") { 1e-12 } else { 2e-5 }
+}
+
+fn a_stack_equals_its_dense_matrix(comm: &Rc<dyn Comm>) {
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
+        for count in [1, 2, 7] {
+            let columns = 13;
+            let whole = assembled::<S>(count, columns);
+            let adjoint = adjoint_of(&whole);
+            for (assignment, summation) in MODES {
+                let stack = dense_stack::<S>(comm, count, columns, assignment, summation);
+                let mut x = stack.zero_model();
+                x.as_mut_slice().copy_from_slice(&random::<S>(columns, 1));
+                let x_array = Array1::from(x.as_slice().to_vec());
+                let y_array = whole.dot(&x_array);
+
+                let mut y = stack.zero_data();
+                y.fill(S::from_parts(f64::NAN, f64::NAN));
+                stack.forward(&x, &mut y).unwrap();
+                assert!(distance(&stack.gather(&y, None).unwrap(), &y_array) < tolerance::<S>());
+
+                let mut back = stack.zero_model();
+                for out in [true, false] {
+                    back.fill(S::from_parts(f64::NAN, f64::NAN));
+                    if out { stack.adjoint(&y, &mut back) } else { stack.normal(&x, &mut back) }.unwrap();
+                    assert!(distance(back.as_slice(), &adjoint.dot(&y_array)) < tolerance::<S>());
+                }
+
+                let mut gram = stack.zero_data();
+                stack.forward_adjoint(&y, &mut gram).unwrap();
+                let expected = whole.dot(&adjoint.dot(&y_array));
+                assert!(distance(&stack.gather(&gram, None).unwrap(), &expected) < tolerance::<S>());
+            }
+        }
+    }
+    each_scalar!(check, comm);
+}
+
+fn dot_tests_of_stacks(comm: &Rc<dyn Comm>) {
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
+        for (assignment, summation) in MODES {
+            let dense = dense_stack::<S>(comm, 5, 12, assignment, summation);
+            let ct = ct_stack::<S>(comm, 5, PlanOptions { assignment, summation });
+            for stack in [dense, ct] {
+                for (what, test) in stack_dot_tests(&stack, 3).unwrap() {
+                    assert!(test.passes::<S>(), "{what} {} {assignment:?} {summation:?}: {test:?}", S::NAME);
+                }
+            }
+        }
+    }
+    each_scalar!(check, comm);
+}
+
+/// A small scan dealt into `count` interleaved operators.
+pub fn ct_stack<S: Scalar>(comm: &Rc<dyn Comm>, count: usize, options: PlanOptions) -> Stack<S> {
+    let model = Shape::new([("y", 17), ("x", 22)]);
+    let angles: Vec<f64> = (0..23).map(|k| f64::from(k) * 0.13).collect();
+    let part = |index| -> Vec<f64> {
+        Selection::part(angles.len(), index, count, Order::Interleaved).iter().map(|k| angles[k]).collect()
+    };
+    let factory = FromFn::new(
+        count,
+        |index| {
+            let range = Shape::new([("angle", part(index).len()), ("column", 31)]);
+            Ok(Description::new(format!("angles {index}"), model.clone(), range))
+        },
+        |index| Ok(Box::new(ParallelCt::new(&model, &part(index), detector())?) as Boxed<S>),
+    );
+    Stack::build(Team::new(comm.clone()), &factory, options).unwrap()
+}
+
+fn gather_keeps_the_order_of_operators(comm: &Rc<dyn Comm>) {
+    for assignment in [Assignment::Contiguous, Assignment::RoundRobin, Assignment::ByCost] {
+        let stack = dense_stack::<f32>(comm, 6, 4, assignment, Summation::Fast);
+        let mut y = stack.zero_data();
+        let mut expected = Vec::new();
+        for index in 0..6 {
+            let values: Vec<f32> = (0..rows_of(index)).map(|row| (100 * index + row) as f32).collect();
+            if let Some(block) = y.block_slice_mut(index) {
+                block.copy_from_slice(&values);
+            }
+            expected.extend(values);
+        }
+        assert_eq!(stack.gather(&y, None).unwrap(), expected);
+        let root = comm.size() - 1;
+        let on_root = stack.gather(&y, Some(root)).unwrap();
+        assert_eq!(on_root, if comm.rank() == root { expected } else { Vec::new() });
+    }
+}
+
+fn ordered_sums_have_the_same_bits_as_one_process(comm: &Rc<dyn Comm>) {
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
+        let alone: Rc<dyn Comm> = Rc::new(Solo);
+        for count in [1, 2, 3, 7, 8, 12] {
+            for assignment in [Assignment::Contiguous, Assignment::RoundRobin, Assignment::ByCost] {
+                let solve = |comm: &Rc<dyn Comm>, assignment| {
+                    let stack = dense_stack::<S>(comm, count, 10, assignment, Summation::Ordered);
+                    let mut y = stack.zero_data();
+                    for index in 0..count {
+                        if let Some(block) = y.block_slice_mut(index) {
+                            block.copy_from_slice(&random::<S>(rows_of(index), 50 + index as u64));
+                        }
+                    }
+                    let params = CgParams { damping: 0.1, ..CgParams::default() };
+                    let how = PseudoInverse::Exact(params);
+                    let rule = stop::iterations(5);
+                    let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
+                    let outcome = solution.outcome.unwrap();
+                    let residuals: Vec<_> =
+                        outcome.history.iter().map(|p| p.relative_residual.map(f64::to_bits)).collect();
+                    (bytes(solution.x.as_slice()), residuals, solution.true_relative_residual.to_bits())
+                };
+                assert_eq!(solve(comm, assignment), solve(&alone, Assignment::Contiguous), "{count} {assignment:?}");
+            }
+        }
+    }
+    each_scalar!(check, comm);
+}
+
+fn two_identities_have_squared_norm_2(comm: &Rc<dyn Comm>) {
+    let image = Shape::new([("x", 9)]);
+    let factory = FromFn::new(
+        2,
+        |_| Ok(Description::new("identity", image.clone(), image.clone())),
+        |_| Ok(Box::new(Identity::new(image.clone())) as Boxed<f64>),
+    );
+    let stack = Stack::build(Team::new(comm.clone()), &factory, PlanOptions::default()).unwrap();
+    let (value, _, _) = exact_norm(&stack);
+    assert!((value - 2.0).abs() < 1e-12, "{value}");
+    let (below, above) = norm_bounds(&stack);
+    assert!((below - 1.0).abs() < 1e-12 && (above - 2.0).abs() < 1e-12, "[{below}, {above}]");
+}
+
+fn exact_norm<S: Scalar>(stack: &Stack<S>) -> (f64, f64, usize) {
+    let params = PowerParams { max_iter: 2000, tolerance: 1e-13, ..PowerParams::default() };
+    match norm_squared(stack, &NormSquared::Exact(params), &mut |_: &Progress| ()).unwrap() {
+        NormSquaredEstimate::Value { value, error_bar, outcome } => (value, error_bar, outcome.iterations()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn norm_bounds<S: Scalar>(stack: &Stack<S>) -> (f64, f64) {
+    match norm_squared(stack, &NormSquared::Bounds, &mut |_: &Progress| ()).unwrap() {
+        NormSquaredEstimate::Bounds { below, above, .. } => (below, above),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn bounds_of_the_squared_norm_hold(comm: &Rc<dyn Comm>) {
+    for (count, columns) in [(1, 4), (3, 10), (7, 13)] {
+        let (_, singular, _) = assembled::<Complex<f64>>(count, columns).svd(false, false).unwrap();
+        let largest = singular[0] * singular[0];
+        let stack = dense_stack::<Complex<f64>>(comm, count, columns, Assignment::Contiguous, Summation::Fast);
+        let (value, error_bar, _) = exact_norm(&stack);
+        assert!((value - largest).abs() < 1e-6 * largest, "{value} against {largest}");
+        assert!(error_bar < 1e-3 * largest);
+        let (below, above) = norm_bounds(&stack);
+        assert!(below <= largest && largest <= above, "{below} ≤ {largest} ≤ {above}");
+        assert!(below > 0.0 && above < 20.0 * largest);
+    }
+    fn ct<S: Scalar>(comm: &Rc<dyn Comm>) {
+        let stack = ct_stack::<S>(comm, 5, PlanOptions::default());
+        let (value, _, _) = exact_norm(&stack);
+        let (below, above) = norm_bounds(&stack);
+        assert!(below <= value && value <= above, "{below} ≤ {value} ≤ {above}");
+    }
+    each_scalar!(ct, comm);
+}
+
+/// Measurements of a dense stack: random, so inconsistent, and the same on any number of ranks.
+fn random_data<S: Scalar>(stack: &Stack<S>) -> (stackphys::space::Vector<S>, Array1<S>) {
+    let y = stackphys::testing::random(stack.range(), 5, 9);
+    let whole = stack.gather(&y, None).unwrap();
+    (y, Array1::from(whole))
+}
+
+fn until_exact(params: CgParams) -> (PseudoInverse, stop::BoxedRule) {
+    let rule = stop::any([stop::relative_normal_residual(1e-14), stop::iterations(params.max_iter)]);
+    (PseudoInverse::Exact(params), rule)
+}
+
+fn the_exact_pseudo_inverse_is_least_squares(comm: &Rc<dyn Comm>) {
+    for (assignment, summation) in MODES {
+        let stack = dense_stack::<Complex<f64>>(comm, 7, 6, assignment, summation);
+        let (y, whole) = random_data(&stack);
+        let expected = assembled::<Complex<f64>>(7, 6).least_squares(&whole).unwrap().solution;
+        let (how, rule) = until_exact(CgParams { max_iter: 60, ..CgParams::default() });
+        let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
+        assert!(distance(solution.x.as_slice(), &expected) < 1e-10);
+        assert!(solution.true_relative_normal_residual < 1e-12);
+        // the residual of the recurrence is the true one
+        let outcome = solution.outcome.unwrap();
+        let last = outcome.last().relative_residual.unwrap();
+        assert!((last / solution.true_relative_residual - 1.0).abs() < 1e-10);
+
+        // an exact first guess costs no step
+        let rule = stop::any([stop::relative_normal_residual(1e-10), stop::iterations(60)]);
+        let again = pseudo_inverse(&stack, &y, &how, Some(solution.x.clone()), &*rule, &mut |_: &Progress| ()).unwrap();
+        assert_eq!(again.outcome.unwrap().iterations(), 0);
+    }
+}
+
+fn damping_is_tikhonovs(comm: &Rc<dyn Comm>) {
+    let stack = dense_stack::<Complex<f64>>(comm, 4, 6, Assignment::Contiguous, Summation::Fast);
+    let (y, whole) = random_data(&stack);
+    let damping = 3.7;
+    // min ‖A x − y‖² + λ‖x‖² is a least-squares problem with √λ I below A
+    let matrix = assembled::<Complex<f64>>(4, 6);
+    let below = ndarray::Array2::from_diag_elem(6, Complex::new(f64::sqrt(damping), 0.0));
+    let extended = ndarray::concatenate![ndarray::Axis(0), matrix, below];
+    let data = ndarray::concatenate![ndarray::Axis(0), whole, Array1::zeros(6)];
+    let expected = extended.least_squares(&data).unwrap().solution;
+    let (how, rule) = until_exact(CgParams { max_iter: 60, damping });
+    for first_guess in [false, true] {
+        let guess = first_guess.then(|| stackphys::testing::random(stack.domain(), 6, 9));
+        let solution = pseudo_inverse(&stack, &y, &how, guess, &*rule, &mut |_: &Progress| ()).unwrap();
+        assert!(distance(solution.x.as_slice(), &expected) < 1e-10);
+        assert!(solution.true_relative_normal_residual < 1e-12);
+        let last = solution.outcome.unwrap().last().relative_residual.unwrap();
+        assert!((last / solution.true_relative_residual - 1.0).abs() < 1e-10);
+    }
+}
+
+fn the_local_mean_is_its_definition(comm: &Rc<dyn Comm>) {
+    for (count, summation) in [(2, Summation::Fast), (5, Summation::Fast), (5, Summation::Ordered)] {
+        let stack = dense_stack::<Complex<f64>>(comm, count, 2, Assignment::RoundRobin, summation);
+        let (y, whole) = random_data(&stack);
+        let mut mean = Array1::<Complex<f64>>::zeros(2);
+        let mut start = 0;
+        for index in 0..count {
+            let block = matrix::<Complex<f64>>(rows_of(index), 2, 100 + index as u64);
+            let own = whole.slice(ndarray::s![start..start + rows_of(index)]).to_owned();
+            start += rows_of(index);
+            mean += &block.least_squares(&own).unwrap().solution;
+        }
+        mean /= Complex::new(count as f64, 0.0);
+        let rule = stop::any([stop::relative_normal_residual(1e-14), stop::iterations(30)]);
+        let how = PseudoInverse::LocalMean(CgParams::default());
+        let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
+        assert!(distance(solution.x.as_slice(), &mean) < 1e-10);
+        // its global normal residual is reported, and is not small
+        let matrix = assembled::<Complex<f64>>(count, 2);
+        let adjoint = adjoint_of(&matrix);
+        let norm = |v: Array1<Complex<f64>>| v.iter().map(|z| z.norm_sqr()).sum::<f64>().sqrt();
+        let expected = norm(adjoint.dot(&(matrix.dot(&mean) - &whole))) / norm(adjoint.dot(&whole));
+        assert!((solution.true_relative_normal_residual / expected - 1.0).abs() < 1e-8);
+        assert!(expected > 1e-3);
+    }
+}
+
+fn an_iteration_sends_one_vector_and_no_scalar(comm: &Rc<dyn Comm>) {
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
+        let stack = dense_stack::<S>(comm, 7, 13, Assignment::Contiguous, Summation::Fast);
+        let (y, _) = random_data(&stack);
+        let mut cg = Cg::new(&stack, &CgParams { damping: 0.5, ..CgParams::default() }, &y, None);
+        cg.start().unwrap();
+        for _ in 0..3 {
+            let before = stack.team().meter().all();
+            cg.step().unwrap();
+            let after = stack.team().meter().all();
+            for (kind, (before, after)) in Kind::ALL.into_iter().zip(before.into_iter().zip(after)) {
+                let expected = u64::from(kind == Kind::VectorReduction);
+                assert_eq!(after.calls - before.calls, expected, "{kind:?}");
+            }
+            let sent = stack.team().meter().of(Kind::VectorReduction).bytes - before[0].bytes;
+            assert_eq!((1, sent), stack.plan().reduction(comm.rank()));
+        }
+    }
+    each_scalar!(check, comm);
+}
+
+/// A stack whose members fault when the first element of what they are given says so.
+fn faulty_stack(comm: &Rc<dyn Comm>, summation: Summation, bad: &'static [usize]) -> Stack<f64> {
+    let options = PlanOptions { summation, ..PlanOptions::default() };
+    stack_of::<f64>(comm, 6, 4, options, |index| {
+        let is_bad = bad.contains(&index);
+        let refuse = move |marker: f64, phase: &str| {
+            if is_bad && marker == 13.0 { Err(Fault::new(format!("{phase} trouble in {index}"))) } else { Ok(()) }
+        };
+        Ok(Box::new(Closure::<f64>::new(
+            Shape::new([("x", 4)]),
+            Shape::new([("row", rows_of(index))]),
+            move |x, y| {
+                y.fill(x[0]);
+                refuse(x[0], "forward")
+            },
+            move |y, x| {
+                x.fill(y[0]);
+                refuse(y[0], "adjoint")
+            },
+        )) as Boxed<f64>)
+    })
+    .unwrap()
+}
+
+fn a_fault_is_the_same_error_on_all_ranks(comm: &Rc<dyn Comm>) {
+    for summation in [Summation::Fast, Summation::Ordered] {
+        let stack = faulty_stack(comm, summation, &[4]);
+        let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
+        for _ in 0..2 {
+            x.fill(13.0);
+            let error = stack.forward(&x, &mut y).unwrap_err();
+            assert_eq!(error.fault().operator, Some(4));
+            assert_eq!(error.fault().phase, Some(Phase::Forward));
+            assert!(error.fault().text.contains("forward trouble in 4"), "{error}");
+            assert_eq!((error.rank(), error.ranks()), (stack.plan().entries()[4].owner, 1));
+
+            y.fill(13.0);
+            let error = stack.adjoint(&y, &mut x).unwrap_err();
+            assert_eq!((error.fault().operator, error.fault().phase), (Some(4), Some(Phase::Adjoint)));
+
+            x.fill(13.0);
+            let mut out = stack.zero_model();
+            let error = stack.normal(&x, &mut out).unwrap_err();
+            assert_eq!((error.fault().operator, error.fault().phase), (Some(4), Some(Phase::Normal)));
+
+            // usable afterwards
+            x.fill(1.0);
+            stack.forward(&x, &mut y).unwrap();
+            stack.adjoint(&y, &mut x).unwrap();
+            assert_eq!(x.as_slice(), [6.0; 4]);
+        }
+    }
+}
+
+fn of_two_faults_the_lowest_operator_is_told(comm: &Rc<dyn Comm>) {
+    let stack = faulty_stack(comm, Summation::Fast, &[1, 5]);
+    let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
+    x.fill(13.0);
+    let error = stack.forward(&x, &mut y).unwrap_err();
+    let owners = stack.plan().owners();
+    assert_eq!(error.fault().operator, Some(1));
+    assert_eq!(error.ranks(), if owners[1] == owners[5] { 1 } else { 2 });
+}
+
+fn a_panic_in_an_operator_is_an_error(comm: &Rc<dyn Comm>) {
+    let stack = stack_of::<f64>(comm, 6, 4, PlanOptions::default(), |index| {
+        Ok(Box::new(Closure::<f64>::new(
+            Shape::new([("x", 4)]),
+            Shape::new([("row", rows_of(index))]),
+            move |x, y| {
+                assert!(index != 3 || x[0] != 13.0, "an index went astray");
+                y.fill(1.0);
+                Ok(())
+            },
+            |_, x| {
+                x.fill(1.0);
+                Ok(())
+            },
+        )) as Boxed<f64>)
+    })
+    .unwrap();
+    let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
+    x.fill(13.0);
+    let error = stack.forward(&x, &mut y).unwrap_err();
+    assert_eq!(error.fault().operator, Some(3));
+    assert!(error.fault().text.contains("panicked: an index went astray"), "{error}");
+    x.fill(1.0);
+    stack.forward(&x, &mut y).unwrap();
+}
+
+fn a_fault_in_the_middle_of_a_solve(comm: &Rc<dyn Comm>) {
+    // operator 2 faults in its fifth adjoint, for good
+    let stack = stack_of::<f64>(comm, 5, 6, PlanOptions::default(), |index| {
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let matrix = matrix::<f64>(rows_of(index), 6, index as u64);
+        let transposed = matrix.t().to_owned();
+        Ok(Box::new(Closure::<f64>::new(
+            Shape::new([("x", 6)]),
+            Shape::new([("row", rows_of(index))]),
+            move |x, y| {
+                y.copy_from_slice(matrix.dot(&ndarray::ArrayView1::from(x)).as_slice().unwrap());
+                Ok(())
+            },
+            move |y, x| {
+                let call = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                x.copy_from_slice(transposed.dot(&ndarray::ArrayView1::from(y)).as_slice().unwrap());
+                if index == 2 && call == 4 { Err(Fault::new("the beam is gone")) } else { Ok(()) }
+            },
+        )) as Boxed<f64>)
+    })
+    .unwrap();
+    let (y, _) = random_data(&stack);
+    let mut seen = 0;
+    let mut cg = Cg::new(&stack, &CgParams::default(), &y, None);
+    let error = drive(&mut cg, &*stop::iterations(30), &mut |_: &Progress| seen += 1).unwrap_err();
+    assert_eq!(error.fault().operator, Some(2));
+    assert!(error.fault().text.contains("the beam is gone"));
+    assert_eq!(seen, 4); // the start and three steps
+    let mut again = Cg::new(&stack, &CgParams::default(), &y, None);
+    drive(&mut again, &*stop::iterations(3), &mut |_: &Progress| ()).unwrap();
+}
+
+fn a_factory_that_fails_on_one_index(comm: &Rc<dyn Comm>) {
+    let built = stack_of::<f64>(comm, 6, 4, PlanOptions::default(), |index| match index {
+        3 => Err(Fault::new("no such coil")),
+        4 => panic!("a second trouble"),
+        _ => Ok(Box::new(dense::<f64>(rows_of(index), 4, 1)) as Boxed<f64>),
+    });
+    let error = built.err().unwrap();
+    assert_eq!((error.fault().operator, error.fault().phase), (Some(3), Some(Phase::Build)));
+    assert!(error.to_string().contains("build: operator 3: no such coil"), "{error}");
+    // a built operator of another shape than described
+    let built = stack_of::<f64>(comm, 2, 4, PlanOptions::default(), |_| {
+        Ok(Box::new(dense::<f64>(rows_of(0), 4, 1)) as Boxed<f64>)
+    });
+    assert!(built.err().unwrap().to_string().contains("range of `block 1` as built"));
+}
+
+fn a_factory_that_describes_differently(comm: &Rc<dyn Comm>) {
+    let rank = comm.rank();
+    let factory = FromFn::new(
+        2,
+        |_| {
+            let size = if rank == 1 { 5 } else { 4 };
+            Ok(Description::new("moody", Shape::new([("x", size)]), Shape::new([("x", size)])))
+        },
+        |_| Ok(Box::new(Identity::new(Shape::new([("x", 4)]))) as Boxed<f32>),
+    );
+    let built = Stack::build(Team::new(comm.clone()), &factory, PlanOptions::default());
+    match comm.size() {
+        1 => assert!(built.is_ok()),
+        _ => assert!(built.err().unwrap().to_string().contains("ranks made different plans")),
+    }
+}
+
+fn no_operators_are_refused(comm: &Rc<dyn Comm>) {
+    let built = stack_of::<f32>(comm, 0, 4, PlanOptions::default(), |_| Err(Fault::new("never asked")));
+    assert!(built.err().unwrap().to_string().contains("the stack has no operators"));
+}
+
+fn a_vector_of_another_space_is_refused(comm: &Rc<dyn Comm>) {
+    let stack = dense_stack::<f64>(comm, 3, 4, Assignment::Contiguous, Summation::Fast);
+    let other = dense_stack::<f64>(comm, 3, 5, Assignment::Contiguous, Summation::Fast);
+    // wrong on one rank only
+    let last = comm.rank() + 1 == comm.size();
+    let x = if last { other.zero_model() } else { stack.zero_model() };
+    let mut y = stack.zero_data();
+    let error = stack.forward(&x, &mut y).unwrap_err();
+    assert!(error.to_string().contains("x is a vector of another space: expected 4 numbers in all, got 5"), "{error}");
+    let mut out = stack.zero_model();
+    assert_eq!(stack.normal(&x, &mut out).unwrap_err().rank(), comm.size() - 1);
+    stack.forward(&stack.zero_model(), &mut y).unwrap();
+}
+
+fn rank_0_tells_all(comm: &Rc<dyn Comm>) {
+    let team = Team::new(comm.clone());
+    let told: Vec<String> = team.from_rank_0(|| Ok(vec!["tooth".into(), "brain".into()])).unwrap();
+    assert_eq!(told, ["tooth", "brain"]);
+    let error = team.from_rank_0::<u32>(|| Err(Fault::new("no such file").hint("look elsewhere"))).unwrap_err();
+    assert_eq!(error.fault().hint.as_deref(), Some("look elsewhere"));
+}
+
+fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
+    let rank = comm.rank() as u64;
+    let stack = stack_of::<f64>(comm, 4, 4, PlanOptions::default(), |index| {
+        Ok(Box::new(Closure::<f64>::new(
+            Shape::new([("x", 4)]),
+            Shape::new([("row", rows_of(index))]),
+            move |x, y| {
+                std::thread::sleep(std::time::Duration::from_millis(3 + rank));
+                y.fill(x[index]);
+                Ok(())
+            },
+            move |y, x| {
+                x.fill(0.0);
+                x[index] = y.iter().sum();
+                Ok(())
+            },
+        )) as Boxed<f64>)
+    })
+    .unwrap();
+    let (y, _) = random_data(&stack);
+    let mut power = stackphys::solver::Power::new(&stack, &PowerParams::default());
+    let _ = y;
+    let begin = stack.team().seconds();
+    let rule = stop::any([stop::wall_time(begin + 0.15), stop::iterations(10_000)]);
+    let outcome = drive(&mut power, &*rule, &mut |_: &Progress| ()).unwrap();
+    assert_eq!(outcome.stop.rule, "wall time");
+    let steps = outcome.iterations() as f64;
+    let team = stack.team();
+    assert_eq!(team.max([steps]), team.min([steps]));
+}
+
+fn a_stack_on_half_of_the_ranks(comm: &Rc<dyn Comm>) {
+    let everybody = Team::new(comm.clone());
+    let half = comm.rank() % 2;
+    let colour = comm.split(Some(half), comm.rank()).unwrap();
+    let stack = dense_stack::<f64>(&colour, 3 + half, 4, Assignment::Contiguous, Summation::Fast);
+    let mut x = stack.zero_model();
+    x.fill(if half == 1 { f64::NAN } else { 1.0 });
+    let mut y = stack.zero_data();
+    stack.forward(&x, &mut y).unwrap();
+    // an error of a sub-team is a fault of its parent
+    let local = if half == 1 { stack.forward(&y_as_model(&stack), &mut y) } else { Ok(()) };
+    let agreed = everybody.agree(local.map_err(stackphys::Error::into_fault));
+    assert_eq!(agreed.is_err(), comm.size() > 1);
+}
+
+fn y_as_model(stack: &Stack<f64>) -> stackphys::space::Vector<f64> {
+    let other = Shape::new([("x", 99)]);
+    let _ = stack;
+    stackphys::space::Vector::zeros(&stackphys::space::Space::replicated(other))
+}
+
+/// Runs all promises; the names of those that do not hold.
+pub fn run_all(comm: &Rc<dyn Comm>) -> Vec<&'static str> {
+    assert!(ALL.len() > 15, "the list of promises is not empty");
+    ALL.iter()
+        .filter(|(_, promise)| catch_unwind(AssertUnwindSafe(|| promise(comm))).is_err())
+        .map(|(name, _)| *name)
+        .collect()
+}

@@ -1,0 +1,19 @@
+//! Any number of ranks gives the same answer: every promise on 1 to 4 ranks, which are threads here.
+//!
+//! Faults and budgets are among the promises; `tests/mpi.rs` runs the same list under real `mpirun`.
+
+mod common;
+
+use common::promises;
+use stackphys::comm::threads;
+
+#[test]
+fn promises_hold_on_any_number_of_ranks() {
+    assert!(promises::ALL.len() > 15, "the list of promises is not empty");
+    for ranks in 1..=4 {
+        for (name, promise) in promises::ALL {
+            println!("{ranks} ranks: {name}");
+            threads::run(ranks, |comm| promise(&comm));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The promises again under real `mpirun`, on 1 to 4 ranks, each with a time limit.
+//!
+//! This file is its own launcher: started plainly (by `cargo test`) it runs itself under `mpirun`; started by `mpirun` it
+//! is one rank of many and keeps the promises.
+
+#[cfg(feature = "mpi")]
+mod common;
+
+#[cfg(not(feature = "mpi"))]
+fn main() {
+    println!("skipped: this build has no MPI\n0 passed, 0 failed, 1 skipped");
+}
+
+#[cfg(feature = "mpi")]
+fn main() {
+    if stackphys::comm::mpi::launched() { rank() } else { launcher::main() }
+}
+
+/// One rank: keeps all promises, or does one thing that goes wrong on purpose.
+#[cfg(feature = "mpi")]
+fn rank() {
+    let session = stackphys::comm::mpi::Session::start().expect("MPI was started before");
+    let comm = session.world();
+    if std::env::args().nth(1).as_deref() == Some("panic") {
+        assert!(comm.rank() + 1 < comm.size(), "a deliberate panic");
+        comm.barrier(); // would wait for ever
+        return;
+    }
+    // a broken promise panics on some rank, which ends the job: its name stands in the log
+    for (name, promise) in common::promises::ALL {
+        if comm.rank() == 0 {
+            println!("promise: {name}");
+        }
+        promise(&comm);
+        comm.barrier();
+    }
+    if comm.rank() == 0 {
+        println!("all {} promises hold on {} ranks", common::promises::ALL.len(), comm.size());
+    }
+}
+
+#[cfg(feature = "mpi")]
+mod launcher {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use wait_timeout::ChildExt;
+
+    const LIMIT: Duration = Duration::from_secs(120);
+
+    pub fn main() {
+        let mut failed = 0;
+        let mut passed = 0;
+        let mut check = |name: &str, outcome: Result<(), String>| match outcome {
+            Ok(()) => {
+                passed += 1;
+                println!("test {name} ... ok");
+            }
+            Err(why) => {
+                failed += 1;
+                println!("test {name} ... FAILED\n{why}");
+            }
+        };
+        for ranks in 1..=4 {
+            check(&format!("promises under mpirun -n {ranks}"), promises(ranks));
+        }
+        check("a panic on one rank ends the job within seconds", a_panic_ends_the_job());
+        println!("{passed} passed, {failed} failed");
+        std::process::exit(i32::from(failed > 0));
+    }
+
+    fn promises(ranks: usize) -> Result<(), String> {
+        let (status, text, _) = mpirun(ranks, &[])?;
+        let done = format!("promises hold on {ranks} ranks");
+        if status == Some(0) && text.contains(&done) { Ok(()) } else { Err(text) }
+    }
+
+    fn a_panic_ends_the_job() -> Result<(), String> {
+        let (status, text, took) = mpirun(3, &["panic"])?;
+        let told = text.contains("rank 2 on host") && text.contains("a deliberate panic");
+        if status != Some(0) && told && took < Duration::from_secs(20) {
+            Ok(())
+        } else {
+            Err(format!("status {status:?} after {took:?}\n{text}"))
+        }
+    }
+
+    /// Status, output and duration of this program on a number of ranks.
+    fn mpirun(ranks: usize, arguments: &[&str]) -> Result<(Option<i32>, String, Duration), String> {
+        let this = std::env::current_exe().map_err(|why| why.to_string())?;
+        let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+        let log = folder.path().join("log");
+        let file = std::fs::File::create(&log).map_err(|why| why.to_string())?;
+        let begin = Instant::now();
+        let mut child = Command::new("mpirun")
+            .args(["--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()])
+            .arg(this)
+            .args(arguments)
+            .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+            .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+            .env("OMPI_MCA_mpi_yield_when_idle", "1")
+            .env("OPENBLAS_NUM_THREADS", "1")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().map_err(|why| why.to_string())?)
+            .stderr(file)
+            .spawn()
+            .map_err(|why| format!("mpirun cannot be started: {why}"))?;
+        let status = child.wait_timeout(LIMIT).map_err(|why| why.to_string())?;
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        match status {
+            Some(status) => Ok((status.code(), text, begin.elapsed())),
+            None => Err(format!("still running after {LIMIT:?}: {text}")),
+        }
+    }
+}
