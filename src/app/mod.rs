@@ -25,6 +25,7 @@ use cli::{Cli, Command, Common, Speech};
 use crate::comm::{Comm, Solo, Team};
 use crate::config::Job;
 use crate::error::{Error, Fault, Phase};
+use crate::physics::joseph::Instructions;
 
 /// How a command ended, if it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
         }
     };
+    if let Err(lonely) = refuse_lonely_ranks() {
+        eprintln!("{lonely}");
+        return ExitCode::from(2);
+    }
     with_world(|comm| {
         telemetry::start(&cli.speech, comm.rank());
+        agree_on_instructions(&comm);
         match dispatch(&cli, &comm) {
             Ok(Ending::Done) => ExitCode::SUCCESS,
             Ok(Ending::NotReached) => ExitCode::from(1),
@@ -122,8 +128,7 @@ fn start_threads(context: &Context, job: &Job) -> usize {
 
 #[cfg(feature = "mpi")]
 fn with_world(body: impl FnOnce(Rc<dyn Comm>) -> ExitCode) -> ExitCode {
-    use crate::comm::mpi;
-    match mpi::launched().then(mpi::Session::start).flatten() {
+    match launched().then(crate::comm::mpi::Session::start).flatten() {
         Some(session) => body(session.world()), // MPI ends when the session is dropped, after the body
         None => body(Rc::new(Solo)),
     }
@@ -132,6 +137,36 @@ fn with_world(body: impl FnOnce(Rc<dyn Comm>) -> ExitCode) -> ExitCode {
 #[cfg(not(feature = "mpi"))]
 fn with_world(body: impl FnOnce(Rc<dyn Comm>) -> ExitCode) -> ExitCode {
     body(Rc::new(Solo))
+}
+
+/// All ranks use the instructions that all of them have, so that the same sums round in the same way. Collective: yes.
+fn agree_on_instructions(comm: &Rc<dyn Comm>) {
+    let here = Instructions::ALL.iter().position(|set| *set == Instructions::detect()).unwrap_or(0);
+    let [everywhere] = Team::new(comm.clone()).min([here as f64]);
+    Instructions::limit(Instructions::ALL[everywhere as usize]);
+}
+
+/// Several processes that do not know of each other would each do the whole job, and overwrite each other's results.
+fn refuse_lonely_ranks() -> Result<(), &'static str> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let several = |names: &[&str]| names.iter().filter_map(|name| number(name)).any(|count| count > 1);
+    if !cfg!(feature = "mpi") && several(&["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]) {
+        return Err("error: started by mpirun as several ranks, but this build has no MPI\n  \
+                    help: build with `cargo build --release --features mpi`, or start one process");
+    }
+    let in_a_step = number("SLURM_STEP_NUM_TASKS").is_some_and(|tasks| tasks > 1);
+    if cfg!(feature = "mpi") && in_a_step && !launched() {
+        return Err("error: srun started several tasks without MPI: each would do the whole job\n  \
+                    help: use `srun --mpi=pmix`, or `mpirun` inside the job");
+    }
+    Ok(())
+}
+
+#[cfg(feature = "mpi")]
+use crate::comm::mpi::launched;
+#[cfg(not(feature = "mpi"))]
+fn launched() -> bool {
+    false
 }
 
 /// This rank as the launcher's environment tells it, before MPI is started.

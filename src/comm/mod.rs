@@ -68,6 +68,10 @@ impl BufMut<'_> {
     }
 }
 
+/// Elements that one message of a reduction or gather may carry: a reduction under MPI goes through a scratch of this
+/// length, and nothing comes near the 2³¹ of a C `int`.
+pub(crate) const MESSAGE: usize = 1 << 20;
+
 /// How numbers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduce {

@@ -10,11 +10,7 @@ use mpi::environment::Universe;
 use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
 
-use super::{Buf, BufMut, Comm, Reduce};
-
-/// Elements that one call may carry: reductions go through a scratch of this length, everything else is cut well below
-/// the 2³¹ of a C `int`.
-const CHUNK: usize = 1 << 20;
+use super::{Buf, BufMut, Comm, MESSAGE, Reduce};
 
 /// Whether this process was started by `mpirun`, `mpiexec` or `srun` as one of several.
 ///
@@ -85,10 +81,10 @@ impl Mpi {
             Reduce::Max => SystemOperation::max(),
             Reduce::Min => SystemOperation::min(),
         };
-        if scratch.len() < values.len().min(CHUNK) {
-            scratch.resize(values.len().min(CHUNK), T::default());
+        if scratch.len() < values.len().min(MESSAGE) {
+            scratch.resize(values.len().min(MESSAGE), T::default());
         }
-        for piece in values.chunks_mut(CHUNK) {
+        for piece in values.chunks_mut(MESSAGE) {
             let result = &mut scratch[..piece.len()];
             self.comm.all_reduce_into(&*piece, result, operation);
             piece.copy_from_slice(result);
@@ -96,12 +92,12 @@ impl Mpi {
     }
 
     fn broadcast_slice<T: Equivalence>(&self, values: &mut [T], root: usize) {
-        for piece in values.chunks_mut(CHUNK) {
+        for piece in values.chunks_mut(MESSAGE) {
             self.comm.process_at_rank(root as i32).broadcast_into(piece);
         }
     }
 
-    /// Rounds of at most `CHUNK` elements per rank, so that no count or displacement passes a C `int`.
+    /// Rounds of at most `MESSAGE` elements per rank, so that no count or displacement passes a C `int`.
     fn gather_slice<T: Equivalence + Copy + Default>(
         &self,
         send: &[T],
@@ -112,7 +108,7 @@ impl Mpi {
         assert_eq!(send.len(), counts[self.rank()], "gather: rank {} sends another length than planned", self.rank());
         let gets = root.is_none_or(|root| root == self.rank());
         assert!(!gets || receive.len() == counts.iter().sum::<usize>(), "gather: the receive buffer does not fit");
-        let chunk = (i32::MAX as usize / counts.len()).min(CHUNK);
+        let chunk = (i32::MAX as usize / counts.len()).min(MESSAGE);
         let longest = counts.iter().copied().max().unwrap_or(0);
         let mut staging = Vec::new();
         for done in (0..longest).step_by(chunk) {

@@ -42,8 +42,8 @@ mod plain;
 
 /// Zeros on each side of a padded line: as many as the widest pair of registers holds.
 pub(super) const PAD: usize = 32;
-/// Image lines that the forward kernel visits before it goes to the next angle. Their samples stay in the L2 cache while
-/// all angles of an operator pass over them.
+/// Image lines that are padded (or transposed) at a time, and that the forward kernel visits for all angles of an operator
+/// while they stay in the L2 cache. So no copy of the whole image is made.
 pub(super) const BAND: usize = 32;
 /// Angles that the adjoint kernel adds up in registers before it adds them to the image.
 pub(super) const CHUNK: usize = 32;
@@ -179,7 +179,6 @@ impl Ray {
 #[derive(Clone, Copy)]
 pub(super) struct Padded<'a, R> {
     values: &'a [R],
-    lines: usize,
     samples: usize,
 }
 
@@ -197,7 +196,7 @@ impl<'a, R: Real> Padded<'a, R> {
     /// Padded lines that [`pad`], [`pad_transposed`] or a forward projection filled.
     pub fn new(values: &'a [R], lines: usize, samples: usize) -> Self {
         assert_eq!(values.len(), Self::len(lines, samples));
-        Padded { values, lines, samples }
+        Padded { values, samples }
     }
     /// The numbers of one line, without its zeros.
     fn line(&self, line: usize) -> &'a [R] {
@@ -303,7 +302,9 @@ fn cast_mut<From: Real, To: Real>(values: &mut [From]) -> &mut [To] {
 /// Adds the projection of one band of lines at one angle to `out`, whose `columns` measurements lie `step` apart.
 struct ForwardBand<'a, R> {
     ray: &'a Ray,
+    /// The lines of the band alone.
     image: Padded<'a, R>,
+    /// Which lines of the image they are.
     lines: Range<usize>,
     columns: usize,
     out: &'a mut [R],
@@ -349,7 +350,7 @@ impl<R: Real> ForwardBand<'_, R> {
 impl<'a, R: Real> ForwardBand<'a, R> {
     fn of<To: Real>(self) -> ForwardBand<'a, To> {
         let ForwardBand { ray, image, lines, columns, out, step } = self;
-        let image = Padded { values: cast(image.values), lines: image.lines, samples: image.samples };
+        let image = Padded { values: cast(image.values), samples: image.samples };
         ForwardBand { ray, image, lines, columns, out: cast_mut(out), step }
     }
 }
@@ -374,39 +375,26 @@ impl<R: Real> AdjointChunk<'_, R> {
 impl<'a, R: Real> AdjointChunk<'a, R> {
     fn of<To: Real>(self) -> AdjointChunk<'a, To> {
         let AdjointChunk { rays, sinogram, rows, columns, taps, steepest, out, layout } = self;
-        let sinogram = Padded { values: cast(sinogram.values), lines: sinogram.lines, samples: sinogram.samples };
+        let sinogram = Padded { values: cast(sinogram.values), samples: sinogram.samples };
         AdjointChunk { rays, sinogram, rows, columns, taps, steepest, out: cast_mut(out), layout }
     }
 }
 
-/// Projects one image at the given angles. `out` holds one line for each angle; it is overwritten.
+/// Adds the projection of one band of lines, at those of the given angles whose rays step along such lines.
 ///
-/// `by_rows` is the padded image, `by_columns` its transpose; one that no angle needs may be anything.
-pub(super) fn forward<R: Real>(
+/// `band` holds the padded lines `lines` of the image, or of its transpose; `out` one line for each angle.
+pub(super) fn forward_add<R: Real>(
     instructions: Instructions,
     rays: &[Ray],
-    [by_rows, by_columns]: [Padded<'_, R>; 2],
+    along_rows: bool,
+    (band, lines): (Padded<'_, R>, Range<usize>),
     columns: usize,
     out: &mut [R],
     layout: Layout,
 ) {
-    let Layout { first, lines: per_angle, step } = layout;
-    for angle in 0..rays.len() {
-        for value in out[first + angle * per_angle..].iter_mut().step_by(step).take(columns) {
-            *value = R::default();
-        }
-    }
-    let lines = by_rows.lines.max(by_columns.lines);
-    for band in (0..lines).step_by(BAND) {
-        for (angle, ray) in rays.iter().enumerate() {
-            let image = if ray.along_rows { by_rows } else { by_columns };
-            let lines = band..(band + BAND).min(image.lines);
-            if lines.is_empty() {
-                continue;
-            }
-            let row = &mut out[first + angle * per_angle..][..(columns - 1) * step + 1];
-            ForwardBand { ray, image, lines, columns, out: row, step }.run(instructions);
-        }
+    for (angle, ray) in rays.iter().enumerate().filter(|(_, ray)| ray.along_rows == along_rows) {
+        let out = &mut out[layout.first + angle * layout.lines..][..(columns - 1) * layout.step + 1];
+        ForwardBand { ray, image: band, lines: lines.clone(), columns, out, step: layout.step }.run(instructions);
     }
 }
 

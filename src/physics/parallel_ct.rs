@@ -9,7 +9,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::joseph::{self, Instructions, Layout, PAD, Padded, Ray};
+use super::joseph::{self, BAND, Instructions, Layout, PAD, Padded, Ray};
 use super::{BoxedOperator, Needs, Physics, Setting};
 use crate::error::Fault;
 use crate::operator::{LinearOperator, Structure, Work};
@@ -319,14 +319,10 @@ fn rays(angles: &[f64], size: ImageSize, detector: Detector) -> Vec<Ray> {
     angles.iter().map(ray).collect()
 }
 
-/// The numbers in each scratch buffer: padded image, padded transpose, padded sinogram, for one slice. An image along
-/// whose lines no ray steps is not made.
-fn scratch<R: Real>(rays: &[Ray], size: ImageSize, columns: usize) -> [usize; 3] {
-    let image = |along_rows, lines, samples| {
-        let wanted = rays.iter().any(|ray| ray.along_rows == along_rows);
-        if wanted { Padded::<R>::len(lines, samples) } else { 0 }
-    };
-    [image(true, size.rows, size.columns), image(false, size.columns, size.rows), Padded::<R>::len(rays.len(), columns)]
+/// The numbers in each scratch buffer: a padded band of lines, and the padded sinogram of one slice.
+fn scratch<R: Real>(rays: &[Ray], size: ImageSize, columns: usize) -> [usize; 2] {
+    let band = |lines: usize, samples| Padded::<R>::len(lines.min(BAND), samples);
+    [band(size.rows, size.columns).max(band(size.columns, size.rows)), Padded::<R>::len(rays.len(), columns)]
 }
 
 /// `y[θ, k] = ∫ x along the ray x cosθ + y sinθ = (k − center)·spacing`, by Joseph's method; slice by slice for volumes.
@@ -337,7 +333,7 @@ fn scratch<R: Real>(rays: &[Ray], size: ImageSize, columns: usize) -> [usize; 3]
 ///
 /// Shapes: (y, x) → (angle, column), or (z, y, x) → (angle, row, column) with a row for each z. Collective: no.
 /// Cost: about six operations for each ray and each row or column that it crosses; the adjoint as much again.
-/// Memory: 72 bytes an angle; scratch for one padded slice, its transpose, and its sinogram. Threads: those of the rayon
+/// Memory: 72 bytes an angle; scratch for 32 padded lines and the padded sinogram of one slice. Threads: those of the rayon
 /// pool in which it is called; the result is the same bit for bit whatever their number. Faults when built: wrong model
 /// dims, no or infinite angles, no columns, a spacing that is not positive, a centre outside the detector.
 ///
@@ -359,7 +355,7 @@ pub struct ParallelCt<S: Scalar> {
     columns: usize,
     rays: Vec<Ray>,
     /// What [`scratch`] said.
-    scratch: [usize; 3],
+    scratch: [usize; 2],
     instructions: Instructions,
     scalar: std::marker::PhantomData<S>,
 }
@@ -425,44 +421,48 @@ impl<S: Scalar> ParallelCt<S> {
         self.domain.len() == 0 || self.range.len() == 0
     }
 
-    fn take_images(&self, work: &mut Work) -> [Vec<S::Real>; 2] {
-        [work.take("ct image", self.scratch[0]), work.take("ct image transposed", self.scratch[1])]
-    }
-    fn give_images(&self, work: &mut Work, [by_rows, by_columns]: [Vec<S::Real>; 2]) {
-        work.give("ct image", by_rows);
-        work.give("ct image transposed", by_columns);
+    /// Adds the projection of the plane `image` of `x` to the plane `sinogram` of `out`. `band` is scratch.
+    fn project_add(&self, x: &[S::Real], image: Layout, band: &mut [S::Real], out: &mut [S::Real], sinogram: Layout) {
+        let ImageSize { rows, columns, .. } = self.size;
+        for along_rows in [true, false] {
+            if !self.rays.iter().any(|ray| ray.along_rows == along_rows) {
+                continue;
+            }
+            let (lines, samples) = if along_rows { (rows, columns) } else { (columns, rows) };
+            for first in (0..lines).step_by(BAND) {
+                let lines = first..(first + BAND).min(lines);
+                let band = &mut band[..Padded::<S::Real>::len(lines.len(), samples)];
+                if along_rows {
+                    let image = Layout { first: image.first + first * image.lines, ..image };
+                    joseph::pad(x, image, columns, band);
+                } else {
+                    let image = Layout { first: image.first + first * image.step, ..image };
+                    joseph::pad_transposed(x, image, rows, lines.len(), band);
+                }
+                let band = Padded::new(band, lines.len(), samples);
+                self.project_band(along_rows, (band, lines), out, sinogram);
+            }
+        }
     }
 
-    /// Projects the plane `image` of `x` into the plane `sinogram` of `out`.
-    fn project(
+    fn project_band(
         &self,
-        x: &[S::Real],
-        image: Layout,
-        [by_rows, by_columns]: &mut [Vec<S::Real>; 2],
+        along_rows: bool,
+        band: (Padded<'_, S::Real>, Range<usize>),
         out: &mut [S::Real],
         sinogram: Layout,
     ) {
-        let ImageSize { rows, columns, .. } = self.size;
-        if !by_rows.is_empty() {
-            joseph::pad(x, image, columns, by_rows);
-        }
-        if !by_columns.is_empty() {
-            joseph::pad_transposed(x, image, rows, columns, by_columns);
-        }
-        // The image that no ray needs has no lines.
-        let lines = |buffer: &[S::Real], lines| if buffer.is_empty() { 0 } else { lines };
-        let images = [
-            Padded::new(by_rows, lines(by_rows, rows), columns),
-            Padded::new(by_columns, lines(by_columns, columns), rows),
-        ];
+        let add = |rays: &[Ray], out: &mut [S::Real]| {
+            joseph::forward_add(self.instructions, rays, along_rows, band.clone(), self.columns, out, sinogram);
+        };
         let threads = threads();
         if threads == 1 {
-            return joseph::forward(self.instructions, &self.rays, images, self.columns, out, sinogram);
+            return add(&self.rays, out);
         }
         let each = share(self.rays.len(), threads, 1);
-        out.par_chunks_mut(each * sinogram.lines).zip(self.rays.par_chunks(each)).for_each(|(out, rays)| {
-            joseph::forward(self.instructions, rays, images, self.columns, out, sinogram);
-        });
+        out.par_chunks_mut(each * sinogram.lines)
+            .zip(self.rays.par_chunks(each))
+            .for_each(|(out, rays)| add(rays, out));
     }
 
     /// Adds the back-projection of the padded sinogram to the plane `image` of `out`.
@@ -511,12 +511,13 @@ impl<S: Scalar> LinearOperator<S> for ParallelCt<S> {
             y.fill(S::default());
             return Ok(());
         }
-        let mut images = self.take_images(work);
+        let mut band = work.take::<S::Real>("ct band", self.scratch[0]);
+        y.fill(S::default());
         let (x, y) = (S::as_reals(x), S::as_reals_mut(y));
         for (image, sinogram) in self.planes() {
-            self.project(x, image, &mut images, y, sinogram);
+            self.project_add(x, image, &mut band, y, sinogram);
         }
-        self.give_images(work, images);
+        work.give("ct band", band);
         Ok(())
     }
 
@@ -529,7 +530,7 @@ impl<S: Scalar> LinearOperator<S> for ParallelCt<S> {
         if self.is_empty() {
             return Ok(());
         }
-        let mut padded = work.take::<S::Real>("ct sinogram", self.scratch[2]);
+        let mut padded = work.take::<S::Real>("ct sinogram", self.scratch[1]);
         let (x, y) = (S::as_reals_mut(x), S::as_reals(y));
         for (image, sinogram) in self.planes() {
             joseph::pad(y, sinogram, self.columns, &mut padded);
@@ -544,17 +545,17 @@ impl<S: Scalar> LinearOperator<S> for ParallelCt<S> {
         if self.is_empty() {
             return Ok(());
         }
-        let mut images = self.take_images(work);
-        let mut padded = work.take::<S::Real>("ct sinogram", self.scratch[2]);
-        padded.fill(S::Real::default());
+        let mut band = work.take::<S::Real>("ct band", self.scratch[0]);
+        let mut padded = work.take::<S::Real>("ct sinogram", self.scratch[1]);
         let stride = Padded::<S::Real>::stride(self.columns);
         let (x, out) = (S::as_reals(x), S::as_reals_mut(out));
         for (image, _) in self.planes() {
-            self.project(x, image, &mut images, &mut padded, Layout { first: PAD, lines: stride, step: 1 });
+            padded.fill(S::Real::default());
+            self.project_add(x, image, &mut band, &mut padded, Layout { first: PAD, lines: stride, step: 1 });
             self.back_project(&padded, out, image);
         }
         work.give("ct sinogram", padded);
-        self.give_images(work, images);
+        work.give("ct band", band);
         Ok(())
     }
 
@@ -1098,7 +1099,7 @@ mod tests {
         let mut work = Work::default();
         let x = vec![1.0; model.len()];
         a.normal_add(&x, &mut x.clone(), &mut work).unwrap();
-        for (name, len) in ["ct image", "ct image transposed", "ct sinogram"].into_iter().zip(a.scratch) {
+        for (name, len) in ["ct band", "ct sinogram"].into_iter().zip(a.scratch) {
             let buffer = work.take::<f64>(name, len);
             assert!(buffer.len() == len && buffer.capacity() == len, "{name}");
         }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
 use super::{Assignment, Description, tree};
-use crate::comm::Summation;
+use crate::comm::{MESSAGE, Summation};
 use crate::error::Fault;
 use crate::scalar::Scalar;
 use crate::space::{Block, Placement, SPARE, Shape};
@@ -136,21 +136,29 @@ impl BlockPlan {
     pub fn operator_bytes(&self, rank: usize) -> u64 {
         self.owned_by(rank).map(|(_, entry)| entry.description.bytes).sum()
     }
-    /// Bytes of scratch of one rank: its largest measurement block, what its operators ask for, and in ordered mode the
-    /// partial sums.
+    /// Bytes of scratch of one rank: its largest measurement block, what its operators ask for, and what a sum over ranks
+    /// needs beside its result.
     pub fn scratch_bytes(&self, rank: usize) -> u64 {
         let largest =
             |f: fn(&Description) -> u64| self.owned_by(rank).map(|(_, e)| f(&e.description)).max().unwrap_or(0);
         let block = largest(|description| description.range.len() as u64) * self.scalar_bytes;
-        let partial_sums = if self.ordered { self.ordered_vectors(rank) as u64 * self.model_bytes() } else { 0 };
-        block + largest(|description| description.scratch_bytes) + partial_sums
+        block + largest(|description| description.scratch_bytes) + self.sum_bytes(rank)
     }
-    /// Vectors that a rank holds for one ordered sum: the partial sums of a subtree, what it sends and what it gets.
-    fn ordered_vectors(&self, rank: usize) -> usize {
+
+    fn sum_bytes(&self, rank: usize) -> u64 {
+        let message = |elements: usize| self.domain.len().min(elements) as u64 * self.scalar_bytes;
+        if !self.ordered {
+            return if self.ranks > 1 { message(MESSAGE) } else { 0 };
+        }
         let subtrees = tree::subtrees(&self.owners());
         let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
         let depth = mine.clone().map(|subtree| subtree.len().next_power_of_two().trailing_zeros()).max().unwrap_or(0);
-        mine.count() + depth as usize + subtrees.len().div_ceil(self.ranks)
+        if self.ranks == 1 {
+            return u64::from(depth) * self.model_bytes();
+        }
+        let to_send = mine.count() as u64;
+        let to_combine = subtrees.len().div_ceil(self.ranks) as u64;
+        (to_send + u64::from(depth)) * self.model_bytes() + (to_send + to_combine + 1) * message(tree::CHUNK)
     }
 
     /// Bytes that one rank puts into the sum of one model-length vector, and calls for it.

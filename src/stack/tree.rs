@@ -18,7 +18,7 @@ use crate::scalar::Scalar;
 use crate::space::{Vector, add};
 
 /// Elements that one exchange carries, so that memory and message lengths stay bounded.
-pub(super) const CHUNK: usize = 1 << 22;
+pub(super) const CHUNK: usize = 1 << 18;
 
 /// A largest node of the tree that one rank can add alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

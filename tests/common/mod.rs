@@ -11,6 +11,9 @@ macro_rules! each_scalar {
     }};
 }
 
+#[allow(unused_imports)] // as above
+pub(crate) use each_scalar;
+
 pub mod promises;
 
 use std::rc::Rc;

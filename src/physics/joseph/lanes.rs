@@ -140,7 +140,7 @@ pub(super) unsafe fn forward<V: Lanes>(band: ForwardBand<'_, V::Number>) {
     }
 
     let stride = Padded::<V::Number>::stride(image.samples);
-    let values = &image.values[lines.start * stride..lines.end * stride];
+    let values = &image.values[..count * stride];
     let gain = V::Number::from_f64(ray.gain);
     let mut column = range.start;
     while column < range.end {

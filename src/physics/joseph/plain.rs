@@ -15,7 +15,7 @@ pub(super) fn forward<R: Real>(band: ForwardBand<'_, R>) {
             if -1.0 < position && position < beyond {
                 // Counted from the zero before the line, because conversion rounds towards zero.
                 let place = position + 1.0;
-                let (left, values) = (place as usize, image.line_between_zeros(line));
+                let (left, values) = (place as usize, image.line_between_zeros(line - lines.start));
                 let weight = place - left as f64;
                 sum += (1.0 - weight) * values[left].re() + weight * values[left + 1].re();
             }

@@ -1,0 +1,93 @@
+//! After the first iteration nothing allocates. A counting allocator says so.
+//!
+//! One process with one thread; what MPI does inside a reduction is its own affair. The test is alone in its file, since
+//! the allocator counts for the whole process.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::promises::ct_stack;
+use common::{dense_stack, each_scalar};
+use stackphys::Scalar;
+use stackphys::comm::{Comm, Solo, Summation};
+use stackphys::solver::{Cg, CgParams, Method, Power, PowerParams};
+use stackphys::stack::{Assignment, PlanOptions, Stack};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(action: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    action();
+    ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+fn nothing_allocates<S: Scalar>() {
+    let comm: Rc<dyn Comm> = Rc::new(Solo);
+    for summation in [Summation::Fast, Summation::Ordered] {
+        let options = PlanOptions { summation, ..PlanOptions::default() };
+        let stacks: [Stack<S>; 2] =
+            [ct_stack(&comm, 5, options), dense_stack(&comm, 7, 13, Assignment::Contiguous, summation)];
+        for stack in &stacks {
+            let y = stackphys::testing::random(stack.range(), 1, 2);
+            let mut cg = Cg::new(stack, &CgParams { damping: 0.1, ..CgParams::default() }, &y, None);
+            cg.start().unwrap();
+            cg.step().unwrap();
+            let in_cg = count(|| {
+                for _ in 0..5 {
+                    cg.step().unwrap();
+                }
+            });
+            assert_eq!(in_cg, 0, "CG, {} {summation:?}", S::NAME);
+
+            let mut power = Power::new(stack, &PowerParams::default());
+            power.start().unwrap();
+            power.step().unwrap();
+            let in_power = count(|| {
+                for _ in 0..5 {
+                    power.step().unwrap();
+                }
+            });
+            assert_eq!(in_power, 0, "power, {} {summation:?}", S::NAME);
+
+            let (mut x, mut data) = (stack.zero_model(), stack.zero_data());
+            stack.forward(&x, &mut data).unwrap();
+            stack.adjoint(&data, &mut x).unwrap();
+            let in_stack = count(|| {
+                stack.forward(&x, &mut data).unwrap();
+                stack.adjoint(&data, &mut x).unwrap();
+            });
+            assert_eq!(in_stack, 0, "forward and adjoint, {} {summation:?}", S::NAME);
+        }
+    }
+}
+
+#[test]
+fn nothing_allocates_after_the_first_iteration() {
+    // one thread that is the pool itself: what a rank of the program is
+    rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().unwrap();
+    assert!(count(|| drop(Box::new(std::hint::black_box(1)))) > 0, "the allocator counts");
+    each_scalar!(nothing_allocates);
+}
