@@ -1,6 +1,6 @@
 //! The program: arguments as typed → config → objects → results.
 //!
-//! One file per command; [`resolve`] makes objects of a config, `progress`, `telemetry` and `report` say what happens.
+//! One file per command; `resolve` makes objects of a config, `progress`, `telemetry` and `report` say what happens.
 
 mod apply;
 mod check;
