@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks, as CI runs them. Stops at the first stage that fails.
+# All checks, as CI runs them. Stops at the first stage that fails. Tells the time of each stage.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,11 +22,13 @@ find_beside STACKPHYS_GOLDEN ../shared/golden "reference values"
 
 times=()
 stage() { # title, command ...
-    local title=$1 start=$SECONDS
+    local title=$1 start=$SECONDS took
     shift
     printf '\n== %s\n' "$title"
     "$@"
-    times+=("$(printf '%5d s  %s' $((SECONDS - start)) "$title")")
+    took=$((SECONDS - start))
+    times+=("$(printf '%5d s  %s' "$took" "$title")")
+    printf '== %s: passed, %d s\n' "$title" "$took"
 }
 
 stage "format" cargo fmt --check

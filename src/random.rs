@@ -69,6 +69,11 @@ impl Stream {
         }
     }
 
+    /// A generator of its own for one index, for distributions that need an unknown count of numbers.
+    pub fn generator(&self, index: u64) -> impl Rng + use<> {
+        ChaCha8Rng::seed_from_u64(self.at(index).next_u64())
+    }
+
     /// The generator, at the words of an index.
     fn at(&self, index: u64) -> ChaCha8Rng {
         let mut generator = self.generator.clone();

@@ -2,7 +2,7 @@
 
 use super::cli::JobArgs;
 use super::resolve::Resolved;
-use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
+use super::{Context, Ending, read_config, read_job, say, start_threads, with_scalar};
 use crate::comm::Team;
 use crate::error::{Error, Phase};
 use crate::scalar::Scalar;
@@ -46,16 +46,21 @@ fn check_scalar<S: Scalar>(team: Team, resolved: &Resolved) -> Result<Ending, Er
         members.chain(whole.into_iter().map(|(what, test)| (format!("stack: {what}"), test))).collect();
     let failed = tests.iter().filter(|(_, test)| !test.passes::<S>()).count();
     if team.rank() == 0 {
-        println!("dot tests |⟨Ax, y⟩ − ⟨x, Aᴴy⟩| / (‖Ax‖‖y‖), {} ranks, {}, seed {seed}", team.size(), S::NAME);
-        println!("passes up to {:.0e}\n", DotTest::tolerance::<S>());
+        say!(
+            "dot tests |⟨Ax, y⟩ − ⟨x, Aᴴy⟩| / (‖Ax‖‖y‖), {} rank{}, {}, seed {seed}",
+            team.size(),
+            if team.size() == 1 { "" } else { "s" },
+            S::NAME
+        );
+        say!("passes up to {:.0e}\n", DotTest::tolerance::<S>());
         for (name, test) in &tests {
             let verdict = if test.passes::<S>() { "pass" } else { "FAIL" };
-            println!("{verdict}  {:>10.2e}  {name}", test.ratio);
+            say!("{verdict}  {:>10.2e}  {name}", test.ratio);
             if !test.passes::<S>() {
-                println!("      ⟨Ax, y⟩ / ⟨x, Aᴴy⟩ = {:.6}, should be 1", test.scale);
+                say!("      ⟨Ax, y⟩ / ⟨x, Aᴴy⟩ = {:.6}, should be 1", test.scale);
             }
         }
-        println!("\n{} of {} pass", tests.len() - failed, tests.len());
+        say!("\n{} of {} pass", tests.len() - failed, tests.len());
     }
     Ok(if failed == 0 { Ending::Done } else { Ending::NotReached })
 }

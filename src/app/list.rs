@@ -1,7 +1,7 @@
 //! `list` and `schema`: what a config can name.
 
-use super::Ending;
 use super::cli::{ListArgs, Listing};
+use super::{Ending, say};
 use crate::io::Data;
 use crate::physics::AnyPhysics;
 use crate::solver::AnyMethod;
@@ -13,27 +13,31 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
     }
     let asked = |listing| args.what.is_none_or(|what| what == listing);
     if asked(Listing::Operators) {
-        println!("operators (terms.NAME.operator.kind)");
+        say!("operators (terms.NAME.operator.kind)");
         for (name, summary, may_be_cut) in AnyPhysics::SUMMARIES {
             let cut =
                 if may_be_cut.is_empty() { String::new() } else { format!("; split along: {}", may_be_cut.join(", ")) };
-            println!("  {name:<14} {summary}{cut}");
+            say!("  {name:<14} {summary}{cut}");
         }
     }
     if asked(Listing::Methods) {
-        println!("methods (solve.method.kind, norm.method.kind)");
+        say!("methods (solve.method.kind)");
         for (name, summary) in AnyMethod::SUMMARIES {
-            println!("  {name:<14} {summary}");
+            say!("  {name:<14} {summary}");
         }
     }
+    if asked(Listing::Methods) {
+        say!("methods for ‖A‖² (norm.method.kind)");
+        say!("  {:<14} power iteration on AᴴA", "power");
+    }
     if asked(Listing::Formats) {
-        println!("formats (terms.NAME.data.format)");
+        say!("formats (terms.NAME.data.format)");
         for (name, summary) in Data::SUMMARIES {
-            println!("  {name:<14} {summary}");
+            say!("  {name:<14} {summary}");
         }
     }
     if asked(Listing::StopRules) {
-        println!("stop rules");
+        say!("stop rules");
         for (key, rule) in [
             ("solve.method.max_iter", "so many iterations"),
             ("solve.tolerance.relative_residual", "‖A x − y‖ ≤ t ‖y‖"),
@@ -41,7 +45,7 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
             ("solve.wall_time_s", "so many seconds, by rank 0's clock"),
             ("always", "a residual that is exactly zero; breakdown; not-a-number"),
         ] {
-            println!("  {key:<41} {rule}");
+            say!("  {key:<41} {rule}");
         }
     }
     Ending::Done
@@ -50,7 +54,7 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
 /// Prints the JSON Schema of the config.
 pub fn schema(rank: usize) -> Ending {
     if rank == 0 {
-        println!("{:#}", crate::config::schema());
+        say!("{:#}", crate::config::schema());
     }
     Ending::Done
 }

@@ -175,6 +175,15 @@ fn launched_rank() -> usize {
     names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok()).unwrap_or(0)
 }
 
+/// Prints a line of results. A reader that has gone away (`| head`) is no trouble of ours, so it does not panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+use say;
+
 /// Calls `$body` with the scalar of a job as the type `$scalar`.
 macro_rules! with_scalar {
     ($job:expr, $scalar:ident => $body:expr) => {

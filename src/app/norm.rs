@@ -3,7 +3,7 @@
 use super::cli::NormArgs;
 use super::progress::Display;
 use super::resolve::Resolved;
-use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
+use super::{Context, Ending, read_config, read_job, say, start_threads, with_scalar};
 use crate::comm::Team;
 use crate::config::NormMethod;
 use crate::error::{Error, Phase};
@@ -40,17 +40,14 @@ fn norm_scalar<S: Scalar>(
     }
     match estimate {
         NormSquaredEstimate::Value { value, error_bar, outcome } => {
-            println!("‖A‖² = {value:.8e}   ‖A‖ = {:.8e}", value.sqrt());
-            println!("an eigenvalue of AᴴA lies within {error_bar:.2e} of it; no Rayleigh quotient is above ‖A‖²");
-            println!("{} iterations: {}", outcome.iterations(), outcome.stop.reason);
+            say!("‖A‖² = {value:.8e}   ‖A‖ = {:.8e}", value.sqrt());
+            say!("an eigenvalue of AᴴA lies within {error_bar:.2e} of it; no Rayleigh quotient is above ‖A‖²");
+            say!("{} iterations: {}", outcome.iterations(), outcome.stop.reason);
         }
         NormSquaredEstimate::Bounds { below, above, unbounded } => {
-            println!("{below:.8e} ≤ ‖A‖² ≤ {above:.8e}");
+            say!("{below:.8e} ≤ ‖A‖² ≤ {above:.8e}");
             if unbounded > 0 {
-                println!(
-                    "{unbounded} of {} operators know no bound of their norm, so there is none above",
-                    stack.count()
-                );
+                say!("{unbounded} of {} operators know no bound of their norm, so there is none above", stack.count());
             }
         }
     }

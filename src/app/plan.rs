@@ -2,7 +2,7 @@
 
 use super::cli::PlanArgs;
 use super::resolve::Resolved;
-use super::{Context, Ending, read_config, read_job, with_scalar};
+use super::{Context, Ending, read_config, read_job, say, with_scalar};
 use crate::comm::Team;
 use crate::error::{Error, Phase};
 use crate::io::Data;
@@ -33,26 +33,31 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
         return Ok(Ending::Done);
     }
     for line in resolved.about_data() {
-        println!("data {line}");
+        say!("data {line}");
     }
-    print!("{plan}");
+    say!("{plan}");
     let method = &resolved.job.solve.method;
-    println!(
+    say!(
         "\nmethod {}: {} vectors of the model, at most {} iterations",
         method.kind(),
         method.model_vectors(),
         method.most_iterations()
     );
-    println!("one iteration: one sum of a model vector, no scalar reduction; forward: nothing is sent\n");
-    println!(
+    say!("one iteration: one sum of a model vector, no scalar reduction; forward: nothing is sent\n");
+    say!(
         "{:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
-        "rank", "vectors", "measurements", "operators", "scratch", "peak memory"
+        "rank",
+        "vectors",
+        "measurements",
+        "operators",
+        "scratch",
+        "peak memory"
     );
     let hdf5 = resolved.job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
     let process = PROCESS_BYTES + if hdf5 { HDF5_BYTES } else { 0 };
     for rank in 0..ranks {
         let vectors = method.model_vectors() * plan.model_bytes();
-        println!(
+        say!(
             "{rank:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
             human_bytes(vectors),
             human_bytes(plan.data_bytes(rank)),
@@ -63,9 +68,9 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     }
     let idle = (0..ranks).filter(|rank| plan.owned_by(*rank).next().is_none()).count();
     if idle > 0 {
-        println!("\n{idle} of {ranks} ranks have no operator: split into more parts, or start fewer ranks");
+        say!("\n{idle} of {ranks} ranks have no operator: split into more parts, or start fewer ranks");
     }
-    println!("\nplan hash {:016x}", plan.hash());
+    say!("\nplan hash {:016x}", plan.hash());
     Ok(Ending::Done)
 }
 

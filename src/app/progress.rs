@@ -52,6 +52,7 @@ impl Observer for Display {
                 bar.set_position(*iteration as u64);
                 bar.set_message(words(progress));
             }
+            Form::Lines if words(progress).is_empty() => {} // nothing is known yet
             Form::Lines => {
                 let tenth = self.most.div_ceil(10).max(1);
                 if iteration % tenth == 0 || *iteration == self.most || self.told.elapsed() > SILENCE {

@@ -11,7 +11,9 @@ use crate::solver::{Progress, Status};
 pub struct Report {
     /// Whether it got where it should.
     pub status: Status,
-    /// The rule that stopped it, and why.
+    /// The rule that stopped it.
+    pub stop_rule: &'static str,
+    /// Why it did, with the numbers.
     pub stop_reason: String,
     /// Steps done.
     pub iterations: usize,

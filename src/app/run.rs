@@ -99,7 +99,7 @@ fn solve_and_write<S: Scalar>(
     };
     let folder = &job.output.folder;
     let steps: &[Progress] = solution.outcome.as_ref().map_or(&[], |outcome| &outcome.history);
-    let (status, stop_reason) = ending(&solution);
+    let (status, stop_rule, stop_reason) = ending(&solution);
     let residuals = history(steps, |step| step.relative_residual);
     let normal_residuals = history(steps, |step| step.relative_normal_residual);
     let window = if team.rank() == 0 {
@@ -114,6 +114,7 @@ fn solve_and_write<S: Scalar>(
     let spreads = phases.over_ranks(team);
     let report = Report {
         status,
+        stop_rule,
         stop_reason,
         iterations: steps.len().saturating_sub(1),
         relative_residual: residuals,
@@ -213,15 +214,13 @@ fn relative_error<S: Scalar>(team: &Team, x: &Vector<S>, truth: &Vector<S>) -> R
     Ok((wrong / all).sqrt())
 }
 
-fn ending<S>(solution: &Solution<S>) -> (Status, String) {
+fn ending<S>(solution: &Solution<S>) -> (Status, &'static str, String) {
     match &solution.outcome {
-        Some(Outcome { status, stop, .. }) => (*status, format!("{}: {}", stop.rule, stop.reason)),
+        Some(Outcome { status, stop, .. }) => (*status, stop.rule, stop.reason.clone()),
         None => {
-            let reason = format!(
-                "local mean: an approximation; its global normal residual is {:.3e} of ‖Aᴴy‖",
-                solution.true_relative_normal_residual
-            );
-            (Status::LimitReached, reason)
+            let normal_residual = solution.true_relative_normal_residual;
+            let reason = format!("an approximation; its global normal residual is {normal_residual:.3e} of ‖Aᴴy‖");
+            (Status::LimitReached, "local mean", reason)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How ranks talk: a small set of collectives, and the team that everybody else uses.
 //!
 //! [`Comm`] is the set. It has three forms: [`Solo`] (one process, real answers), [`threads`] (N ranks as N threads, for
-//! tests) and [`mpi`] (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
+//! tests) and `mpi` (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
 //! meter, and the mode of summation. Nothing falls back to the world communicator.
 
 mod agree;

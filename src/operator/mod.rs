@@ -8,10 +8,12 @@
 
 mod apply;
 mod closure;
+mod differentiable;
 mod work;
 
 pub use apply::Apply;
 pub use closure::Closure;
+pub use differentiable::{Differentiable, Linear, Point};
 pub use work::Work;
 
 use crate::error::Fault;

@@ -7,7 +7,9 @@
 mod dense;
 mod diagonal;
 mod identity;
+mod intensity;
 pub mod joseph;
+pub mod noise;
 mod parallel_ct;
 
 use std::path::Path;
@@ -15,6 +17,7 @@ use std::path::Path;
 pub use dense::{Dense, DenseParams};
 pub use diagonal::{Diagonal, DiagonalParams};
 pub use identity::{Identity, IdentityParams};
+pub use intensity::Intensity;
 pub use parallel_ct::{AngleRange, Angles, Detector, ParallelCt, ParallelCtParams};
 
 use crate::error::Fault;

@@ -52,7 +52,7 @@ impl Default for CgParams {
 /// let mut y = stack.zero_data();
 /// y.fill(4.0);
 /// let mut cg = Cg::new(&stack, &CgParams::default(), &y, None);
-/// drive(&mut cg, &stop::iterations(3), &mut |_: &Progress| ()).unwrap();
+/// drive(&mut cg, &*stop::iterations(3), &mut |_: &Progress| ()).unwrap();
 /// let x = cg.into_solution();
 /// assert!((x.as_slice()[2] - 1.0).abs() < 1e-12);
 /// ```

@@ -94,7 +94,7 @@ impl Outcome {
 ///     }
 /// }
 /// let rule = stop::any([stop::relative_residual(0.2), stop::iterations(10)]);
-/// let outcome = drive(&mut Halve(1.0, 0), &rule, &mut |_: &Progress| ()).unwrap();
+/// let outcome = drive(&mut Halve(1.0, 0), &*rule, &mut |_: &Progress| ()).unwrap();
 /// assert_eq!((outcome.iterations(), outcome.stop.rule), (3, "relative residual"));
 /// ```
 pub fn drive(

@@ -80,7 +80,7 @@ fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
     params: &CgParams,
     rule: &dyn StopRule,
 ) -> Result<Vector<X>, Error> {
-    // rank 0's clock is not at hand in a solve of one rank, so a wall time cannot stop some ranks' members and not others'
+    // nothing is sent inside these solves, so members may stop at different steps, by their own rank's clock too
     let solve = |index: usize, alone: &Stack<X, Y>, out: &mut [X]| -> Result<(), Fault> {
         let mut own = alone.zero_data();
         let block = y.block_slice(index).ok_or_else(|| Fault::new("the measurements are not on this rank"))?;

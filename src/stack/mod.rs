@@ -139,7 +139,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             let description = self.plan.entries()[member.index].description.clone();
             let options = PlanOptions { summation: self.team.summation(), ..PlanOptions::default() };
             let plan = BlockPlan::new::<X>(vec![description], 1, options).unwrap_or_else(|_| self.plan.clone());
-            let team = Team::solo().with_summation(self.team.summation());
+            let team = Team::solo().with_summation(self.team.summation()).with_clock_of(&self.team);
             let first = Rc::new(member.at(0));
             (member.index, Self::assemble(team, plan, vec![first]))
         })

@@ -175,6 +175,9 @@ impl BlockPlan {
     }
 }
 
+/// How many operators a printed plan shows one by one.
+const SHOWN: usize = 48;
+
 impl fmt::Display for BlockPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data: u64 = (0..self.ranks).map(|rank| self.data_bytes(rank)).sum();
@@ -197,6 +200,13 @@ impl fmt::Display for BlockPlan {
         )?;
         let total: f64 = self.entries.iter().map(|entry| entry.description.cost).sum();
         for (index, Entry { description, owner, .. }) in self.entries.iter().enumerate() {
+            let hidden = self.entries.len().saturating_sub(SHOWN);
+            if hidden > 0 && (SHOWN / 2..SHOWN / 2 + hidden).contains(&index) {
+                if index == SHOWN / 2 {
+                    writeln!(f, "{:>8}  … {hidden} more", "")?;
+                }
+                continue;
+            }
             let bytes = human_bytes(description.range.len() as u64 * self.scalar_bytes);
             let share = 100.0 * description.cost / total;
             let (name, range) = (&description.name, description.range.to_string());

@@ -20,7 +20,7 @@ pub struct DotTest {
 }
 
 impl DotTest {
-    fn new(forward: f64, adjoint: f64, norms: f64) -> Self {
+    pub(super) fn new(forward: f64, adjoint: f64, norms: f64) -> Self {
         let difference = (forward - adjoint).abs();
         DotTest {
             ratio: if difference == 0.0 { 0.0 } else { difference / norms },

@@ -5,6 +5,8 @@
 
 mod adjoint;
 mod structure;
+mod taylor;
 
 pub use adjoint::{DotTest, dot_test, random, stack_dot_tests};
 pub use structure::structure_test;
+pub use taylor::{TaylorTest, taylor_test};
