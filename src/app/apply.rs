@@ -81,7 +81,7 @@ fn read_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, path: &Path) -> R
 }
 
 /// All blocks, put together in the natural shape of each operator, by rank 0.
-fn write_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, y: &Vector<S>, path: &Path) -> Result<(), Error> {
+pub fn write_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, y: &Vector<S>, path: &Path) -> Result<(), Error> {
     let all = stack.gather(y, Some(0))?;
     let write = || {
         for (file, members) in files(resolved, path) {

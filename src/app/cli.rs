@@ -48,6 +48,8 @@ pub enum Command {
     Norm(NormArgs),
     /// Apply the stack once to an npy file, for debugging and for comparing with other software.
     Apply(ApplyArgs),
+    /// Measure an image: A x with the noise of each term, written in the natural shapes.
+    Simulate(SimulateArgs),
     /// What a config can name.
     List(ListArgs),
     /// The JSON Schema of the config, for editors and for reading.
@@ -176,6 +178,23 @@ pub struct ApplyArgs {
     pub output: PathBuf,
 }
 
+/// Options of `simulate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The noise is that of each term: noise = { kind = \"poisson\", gain = 0.1 }; its draws follow from run.seed.
+Example: stackphys simulate configs/demo.toml --set 'noise={ kind = \"gaussian\", sigma = 0.1 }' --out sinogram.npy")]
+pub struct SimulateArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The image; if left out, the phantom that the config names.
+    #[arg(long = "in", value_name = "X.npy")]
+    pub input: Option<PathBuf>,
+    /// The measurements. With several terms, each has a file of its own: Y.npy becomes Y.NAME.npy.
+    #[arg(long = "out", value_name = "Y.npy")]
+    pub output: PathBuf,
+}
+
 /// Which operator of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum What {
@@ -203,6 +222,10 @@ pub enum Listing {
     Methods,
     /// Formats of measurements.
     Formats,
+    /// Noise of simulated measurements.
+    Noise,
+    /// Data fidelities.
+    Fidelities,
     /// Rules that stop an iteration.
     StopRules,
 }

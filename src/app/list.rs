@@ -4,6 +4,8 @@ use super::cli::{ListArgs, Listing};
 use super::{Ending, say};
 use crate::io::Data;
 use crate::physics::AnyPhysics;
+use crate::physics::noise::AnyNoise;
+use crate::recon::fidelity::AnyFidelity;
 use crate::solver::AnyMethod;
 
 /// Lists names with one line each.
@@ -34,6 +36,17 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
         say!("formats (terms.NAME.data.format)");
         for (name, summary) in Data::SUMMARIES {
             say!("  {name:<14} {summary}");
+        }
+    }
+    for (listing, title, summaries) in [
+        (Listing::Noise, "noise of simulated measurements (terms.NAME.noise.kind)", AnyNoise::SUMMARIES),
+        (Listing::Fidelities, "data fidelities (in the library)", AnyFidelity::SUMMARIES),
+    ] {
+        if asked(listing) {
+            say!("{title}");
+            for (name, summary) in summaries {
+                say!("  {name:<16} {summary}");
+            }
         }
     }
     if asked(Listing::StopRules) {

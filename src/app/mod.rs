@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod resolve;
 mod run;
+mod simulate;
 mod telemetry;
 
 use std::path::Path;
@@ -84,6 +85,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
         Command::Check(args) => check::check(context, args),
         Command::Norm(args) => norm::norm(context, args),
         Command::Apply(args) => apply::apply(context, args),
+        Command::Simulate(args) => simulate::simulate(context, args),
         Command::List(args) => Ok(list::list(comm.rank(), args)),
         Command::Schema => Ok(list::schema(comm.rank())),
     }

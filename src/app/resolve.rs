@@ -132,6 +132,10 @@ impl<'a> Resolved<'a> {
         (term, &term.operators[member.operator])
     }
 
+    /// The term that a member belongs to.
+    pub fn term_of(&self, member: usize) -> &Term {
+        &self.job.terms[self.members[member].term]
+    }
     /// The members in the order of the stack.
     pub fn members(&self) -> &[MemberSpec] {
         &self.members

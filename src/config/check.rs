@@ -46,6 +46,9 @@ impl Job {
             if term.operators.is_empty() {
                 return trouble(&format!("{path}.count"), "must be at least 1, got 0 operators", None);
             }
+            if let Some(Err(fault)) = term.noise.as_ref().map(|noise| noise.check()) {
+                return trouble(&format!("{path}.noise"), &fault.text, None);
+            }
             for (dim, cut) in &term.split {
                 at_least_one(&format!("{path}.split.{dim}.parts"), cut.parts)?;
             }

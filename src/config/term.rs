@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{AnyPhysics, each};
 use crate::io::Data;
 use crate::kinds::PATH_MARK;
+use crate::physics::noise::AnyNoise;
 use crate::space::Order;
 
 /// A data term: measurements, and the operators that predict them from `x`.
@@ -27,6 +28,9 @@ pub struct Term {
     /// The forward models that `operator` and `count` stand for.
     #[serde(skip)]
     pub operators: Vec<AnyPhysics>,
+    /// The noise that `simulate` adds to the measurements of this term.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<AnyNoise>,
     /// Cuts each operator into smaller ones along named dimensions of its measurements: `{ angle = { parts = 12 } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub split: BTreeMap<String, Cut>,
@@ -55,7 +59,7 @@ impl Default for Cut {
 
 impl Term {
     /// The keys of the table, for `--set` paths that leave out the only term.
-    pub(super) const KEYS: [&str; 5] = ["name", "data", "operator", "split", "count"];
+    pub(super) const KEYS: [&str; 6] = ["name", "data", "operator", "noise", "split", "count"];
 }
 
 /// Reads the terms, then makes each one's operators, which needs two of its keys at once.

@@ -6,6 +6,7 @@
 mod assign;
 mod factory;
 mod member;
+mod noisy;
 mod plan;
 mod tree;
 
