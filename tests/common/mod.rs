@@ -11,6 +11,7 @@ macro_rules! each_scalar {
     }};
 }
 
+pub mod program;
 pub mod promises;
 
 use std::rc::Rc;
