@@ -86,6 +86,12 @@ impl Fault {
         self
     }
 
+    /// Adds what the user can do, unless an inner call did already.
+    pub fn or_hint(mut self, hint: &str) -> Self {
+        self.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
     /// Names the operator, unless an inner call did already.
     pub fn in_operator(mut self, index: usize) -> Self {
         self.operator.get_or_insert(index);

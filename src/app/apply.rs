@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::cli::{ApplyArgs, What};
-use super::resolve::{Resolved, read_member};
+use super::given::Given;
+use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
-use crate::io::{self, Data, NpyParams};
+use crate::io;
 use crate::scalar::Scalar;
-use crate::space::{Shape, Tile, Vector};
+use crate::space::{Tile, Vector};
 use crate::stack::Stack;
 
 /// Applies the stack once. Collective: yes.
@@ -32,7 +33,7 @@ fn apply_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &ApplyArgs) ->
     let in_load = |fault: Fault| fault.in_phase(Phase::Load);
     match args.what {
         What::Forward => {
-            let x = team.agree(read_model(&stack, &args.input).map_err(in_load))?;
+            let x = team.agree(read_model(&stack, &input(&args.input, "model")).map_err(in_load))?;
             let mut y = stack.zero_data();
             stack.forward(&x, &mut y)?;
             write_data(&stack, resolved, &y, &args.output)?;
@@ -44,7 +45,7 @@ fn apply_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &ApplyArgs) ->
             write_model(&stack, &x, &args.output)?;
         }
         What::Normal => {
-            let x = team.agree(read_model(&stack, &args.input).map_err(in_load))?;
+            let x = team.agree(read_model(&stack, &input(&args.input, "model")).map_err(in_load))?;
             let mut out = stack.zero_model();
             stack.normal(&x, &mut out)?;
             write_model(&stack, &out, &args.output)?;
@@ -53,10 +54,10 @@ fn apply_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &ApplyArgs) ->
     Ok(Ending::Done)
 }
 
-/// A vector of the model from an npy file. Collective: no.
-pub fn read_model<S: Scalar>(stack: &Stack<S>, path: &Path) -> Result<Vector<S>, Fault> {
+/// A vector of the model. Collective: no.
+pub fn read_model<S: Scalar>(stack: &Stack<S>, given: &Given) -> Result<Vector<S>, Fault> {
     let mut x = stack.zero_model();
-    read_whole(path, stack.plan().domain(), &Tile::whole(stack.plan().domain()), x.as_mut_slice())?;
+    given.read(&Tile::whole(stack.plan().domain()), x.as_mut_slice())?;
     Ok(x)
 }
 
@@ -73,7 +74,7 @@ fn read_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, path: &Path) -> R
         for index in members {
             let tile = &resolved.members()[index].tile;
             if let Some(block) = y.block_slice_mut(index) {
-                read_whole(&file, tile.of(), tile, block)?;
+                input(&file, "measurements").read(tile, block)?;
             }
         }
     }
@@ -102,6 +103,10 @@ pub fn write_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, y: &Vector<S
     stack.team().agree(written.map_err(|fault: Fault| fault.in_phase(Phase::Write)))
 }
 
+pub fn input<'a>(path: &'a Path, like: &'static str) -> Given<'a> {
+    Given { key: "--in", path, like }
+}
+
 /// The file of each operator, and the members that it was cut into: `Y.npy`, or `Y.NAME.npy` where there are several.
 fn files(resolved: &Resolved, path: &Path) -> Vec<(PathBuf, Vec<usize>)> {
     let operators = resolved.operator_names();
@@ -113,14 +118,4 @@ fn files(resolved: &Resolved, path: &Path) -> Vec<(PathBuf, Vec<usize>)> {
             (if several { file } else { path.to_owned() }, members)
         })
         .collect()
-}
-
-/// A tile of an array that must have the sizes of `shape`.
-fn read_whole<S: Scalar>(path: &Path, shape: &Shape, tile: &Tile, out: &mut [S]) -> Result<(), Fault> {
-    let dims = shape.names().map(String::from).collect();
-    let data = Data::Npy(NpyParams { path: path.to_owned(), dims, nan: io::NanPolicy::Error });
-    let here = Path::new("");
-    let Some(header) = data.header(here)? else { return Ok(()) };
-    shape.expect(&header.shape, &path.display().to_string())?;
-    read_member(&data, here, &header, None, tile, out).map(|_| ())
 }

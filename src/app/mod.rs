@@ -5,6 +5,7 @@
 mod apply;
 mod check;
 mod cli;
+mod given;
 mod list;
 mod norm;
 mod phases;
@@ -43,10 +44,13 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
-            if launched_rank() == 0 {
-                let _ = usage.print();
-            }
-            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+            // not without the others: a launcher kills the rest as soon as one rank ends with a status, and rank 0 must speak
+            return with_world(|_| {
+                if launched_rank() == 0 {
+                    let _ = usage.print();
+                }
+                ExitCode::from(if usage.use_stderr() { 2 } else { 0 })
+            });
         }
     };
     if let Err(lonely) = refuse_lonely_ranks() {
@@ -61,7 +65,7 @@ pub fn main() -> ExitCode {
             Ok(Ending::NotReached) => ExitCode::from(1),
             Err(error) => {
                 if comm.rank() == 0 {
-                    eprintln!("error: {error}");
+                    telemetry::tell_error(&cli.speech, &error);
                 }
                 ExitCode::from(2)
             }
@@ -111,7 +115,8 @@ fn embedded_demo() -> Result<(String, String), Fault> {
 /// The job of a config with what `--set` overrules. Collective: yes; rank 0 reads.
 fn read_job(team: &Team, source: &Source, common: &Common) -> Result<Job, Error> {
     let parse = |(name, text): &(String, String)| {
-        Job::from_toml(text, name, &common.set).map_err(|fault| fault.in_phase(Phase::Config))
+        Job::from_toml(text, name, &common.set)
+            .map_err(|fault| fault.or_hint("`stackphys schema` says what each key may be").in_phase(Phase::Config))
     };
     let written = team.from_rank_0(|| {
         let written = source().map_err(|fault| fault.in_phase(Phase::Config))?;

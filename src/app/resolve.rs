@@ -92,7 +92,8 @@ impl<'a> Resolved<'a> {
                 return Err(Fault::new(format!(
                     "`split` wants {} parts of dim `{dim}`, which has {size} samples",
                     cut.parts
-                )));
+                ))
+                .hint(format!("ask for at most {size} parts")));
             }
             members = members
                 .into_iter()
@@ -118,7 +119,8 @@ impl<'a> Resolved<'a> {
             _ => Err(Fault::new(format!(
                 "with `count = {count}` the first dim of the data must be `{OPERATOR_DIM}` of size {count}, the data are {}",
                 header.shape
-            ))),
+            ))
+            .hint("the data of all operators are in one file: name its dims, `dims = [ \"operator\", … ]`")),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::cli::SolveArgs;
+use super::given::Given;
 use super::phases::{Phases, peak_memory};
 use super::progress::Display;
 use super::report::{DataReport, Report, history, seconds, traffic};
@@ -35,7 +36,7 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
             .hint("set one, e.g. --set solve.tolerance.relative_residual=0.01")),
         false => Ok(()),
     })?;
-    let writable = if team.rank() == 0 { io::atomic::check_writable(&job.output.folder) } else { Ok(()) };
+    let writable = if team.rank() == 0 { check_results(&job.output.folder) } else { Ok(()) };
     team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
     let threads = start_threads(context, &job);
     phases.lap("config");
@@ -43,8 +44,19 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     let data_dir = args.common.data_dir();
     let headers = Resolved::headers(&team, &job, &data_dir)?;
     let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let guess = job.solve.first_guess.as_deref().map_or(Ok(()), |path| first_guess(path).check(&job.model.dims));
+    team.agree(guess.map_err(|fault| fault.in_phase(Phase::Open)))?;
     phases.lap("open");
     with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, threads, phases, args))
+}
+
+/// The files of a result.
+const RESULTS: [&str; 4] = ["x.npy", "x.png", "convergence.png", "report.json"];
+
+/// Makes sure, before anything is computed, that all results can be written. Collective: no.
+fn check_results(folder: &Path) -> Result<(), Fault> {
+    io::atomic::check_writable(folder)?;
+    RESULTS.iter().try_for_each(|name| io::atomic::check_replaceable(&folder.join(name)))
 }
 
 fn solve_and_write<S: Scalar>(
@@ -152,6 +164,10 @@ fn solve_and_write<S: Scalar>(
     Ok(if args.require_converged && !converged { Ending::NotReached } else { Ending::Done })
 }
 
+fn first_guess(path: &Path) -> Given<'_> {
+    Given { key: "solve.first_guess", path, like: "model" }
+}
+
 /// The solution, and the squared norm if the config asks for it.
 fn solve<S: Scalar>(
     context: &Context,
@@ -162,7 +178,8 @@ fn solve<S: Scalar>(
     let team = stack.team();
     let guess = match &job.solve.first_guess {
         Some(path) => {
-            Some(team.agree(super::apply::read_model(stack, path).map_err(|fault| fault.in_phase(Phase::Load)))?)
+            let read = super::apply::read_model(stack, &first_guess(path));
+            Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
         None => None,
     };

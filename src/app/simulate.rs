@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::apply::{read_model, write_data};
+use super::apply::{input, read_model, write_data};
 use super::cli::SimulateArgs;
 use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
@@ -39,7 +39,7 @@ fn simulate_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &SimulateAr
 /// The image of the command line, otherwise the phantom that the config names.
 fn image<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, args: &SimulateArgs) -> Result<Vector<S>, Fault> {
     if let Some(path) = &args.input {
-        return read_model(stack, path);
+        return read_model(stack, &input(path, "model"));
     }
     let phantom = resolved.job.terms.iter().find_map(|term| match &term.data {
         Some(Data::Phantom(params)) => Some(params),

@@ -7,6 +7,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
 use super::cli::{LogForm, Speech};
+use crate::error::{Error, Fault};
 
 /// Sets up the log of this rank. Rank 0 speaks; the others only when asked, with their rank.
 pub fn start(speech: &Speech, rank: usize) {
@@ -31,4 +32,22 @@ pub fn start(speech: &Speech, rank: usize) {
             registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)).try_init()
         }
     };
+}
+
+/// Says what went wrong, in the form of the log.
+pub fn tell_error(speech: &Speech, error: &Error) {
+    match speech.log {
+        LogForm::Text => eprintln!("error: {error}"),
+        LogForm::Json => {
+            let Fault { text, hint, operator, phase } = error.fault();
+            tracing::error!(
+                text,
+                help = hint.as_deref(),
+                operator,
+                phase = phase.map(tracing::field::display),
+                rank = error.rank(),
+                "error"
+            );
+        }
+    }
 }

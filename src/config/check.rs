@@ -1,10 +1,13 @@
 //! Ranges: what has the right type and still makes no sense. What needs files to be judged is judged where they are read.
 
 use super::place::Trouble;
-use super::{Job, NormMethod};
+use super::{Job, NormMethod, PseudoInverseMode};
 use crate::solver::AnyMethod;
 
 type Checked = Result<(), Trouble>;
+
+/// No model is larger: a few vectors of it in the widest scalar still have a number of bytes.
+const MOST_NUMBERS: usize = usize::MAX >> 16;
 
 impl Job {
     /// The first value that is out of range.
@@ -26,7 +29,15 @@ impl Job {
             let hint = "for example dims = { y = 640, x = 640 }";
             return trouble("model.dims", "the model has no dimensions", Some(hint));
         }
-        dims.iter().try_for_each(|dim| at_least_one(&format!("model.dims.{}", dim.name), dim.size))
+        dims.iter().try_for_each(|dim| at_least_one(&format!("model.dims.{}", dim.name), dim.size))?;
+        // what follows multiplies these sizes and counts bytes
+        match dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(dim.size)) {
+            Some(numbers) if numbers <= MOST_NUMBERS => Ok(()),
+            _ => {
+                let text = format!("{} are more numbers than any memory holds", self.model.dims);
+                trouble("model.dims", &text, Some("are the sizes right?"))
+            }
+        }
     }
 
     fn check_terms(&self) -> Checked {
@@ -44,7 +55,8 @@ impl Job {
                 return trouble(&format!("{path}.name"), &text, Some("give each term a name of its own"));
             }
             if term.operators.is_empty() {
-                return trouble(&format!("{path}.count"), "must be at least 1, got 0 operators", None);
+                let hint = "leave it out for one operator";
+                return trouble(&format!("{path}.count"), "must be at least 1, got 0 operators", Some(hint));
             }
             if let Some(Err(fault)) = term.noise.as_ref().map(|noise| noise.check()) {
                 return trouble(&format!("{path}.noise"), &fault.text, None);
@@ -65,7 +77,14 @@ impl Job {
         }
         positive("solve.tolerance.relative_residual", self.solve.tolerance.relative_residual)?;
         positive("solve.tolerance.relative_normal_residual", self.solve.tolerance.relative_normal_residual)?;
-        positive("solve.wall_time_s", self.solve.wall_time_s)
+        positive("solve.wall_time_s", self.solve.wall_time_s)?;
+        match (&self.solve.first_guess, self.solve.pseudo_inverse) {
+            (Some(_), PseudoInverseMode::LocalMean) => {
+                let text = "the operators of a local mean are solved from zero, each alone: no guess is used";
+                trouble("solve.first_guess", text, Some("leave it out, or set solve.pseudo_inverse to \"exact\""))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

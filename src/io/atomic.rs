@@ -27,10 +27,7 @@ use crate::error::Fault;
 /// ```
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Fault> {
     let wrong = |error: io::Error| cannot_write(path, &error);
-    // A rename would put a file in the place of a device such as /dev/null.
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(Fault::new(format!("cannot write {}: it exists and is not a file", path.display())));
-    }
+    check_replaceable(path)?;
     let folder = folder_of(path);
     let (file, temporary) = temporary_in(&folder).map_err(wrong)?.into_parts();
     let mut writer = BufWriter::with_capacity(1 << 18, file);
@@ -40,6 +37,17 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<
     temporary.persist(path).map_err(|error| wrong(error.error))?;
     // The new name is on the disk once the folder is; where folders cannot be synced, the file system decides.
     let _ = File::open(&folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Makes sure that at `path` is a file or nothing: a rename would put a file in the place of a device such as /dev/null.
+///
+/// Collective: no. Cost: one look at the file system. Faults: something else is there.
+pub fn check_replaceable(path: &Path) -> Result<(), Fault> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(Fault::new(format!("cannot write {}: it exists and is not a file", path.display()))
+            .hint("choose another folder for the results, or remove what is there"));
+    }
     Ok(())
 }
 

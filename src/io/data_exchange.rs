@@ -84,11 +84,14 @@ mod scan {
 
     use super::*;
     use crate::io::nan::{HINT, settle};
-    use crate::io::{check_tile, resolve};
+    use crate::io::{COMPLETE, check_tile, resolve};
     use crate::space::{Selection, Shape};
 
     /// The file's numbers come in pieces of about so many (16 MiB).
     const PIECE: usize = 1 << 21;
+    /// The help for angles that do not fit the data.
+    const THETA: &str =
+        "correct the data set in the file: one angle for each view, or none for 0° to 180° in even steps";
     /// A list of data sets in a fault stops here.
     const LISTED: usize = 24;
 
@@ -108,16 +111,18 @@ mod scan {
     impl<'a> Scan<'a> {
         pub(super) fn open(params: &'a DataExchangeParams, data_dir: &Path) -> Result<Self, Fault> {
             if !(params.clamp > 0.0 && params.clamp < 1.0) {
-                return Err(Fault::new(format!("`clamp` is {}, expected a number between 0 and 1", params.clamp)));
+                let text = format!("`clamp` is {}, expected a number between 0 and 1", params.clamp);
+                return Err(Fault::new(text).hint("it is the least transmission, such as 1e-6; leave it out for that"));
             }
             let path = resolve(data_dir, &params.path)?;
             let bytes = std::fs::metadata(&path).map_or(0, |found| found.len());
             if bytes == 0 {
-                return Err(Fault::new(format!("{} is empty (0 bytes)", path.display())));
+                return Err(Fault::new(format!("{} is empty (0 bytes)", path.display())).hint(COMPLETE));
             }
             let file = File::open(&path).map_err(|error| {
                 let text = format!("cannot open {} ({bytes} bytes) as HDF5: {error}", path.display());
-                Fault::new(text.clone()).hint(if text.contains("lock") {
+                // not just "lock": of a truncated file HDF5 tells its `sblock`
+                Fault::new(text).hint(if error.to_string().contains("lock file") {
                     "where the file system has no locks, set HDF5_USE_FILE_LOCKING=FALSE"
                 } else {
                     "is it an HDF5 file, and was it copied completely?"
@@ -134,7 +139,8 @@ mod scan {
                     return Err(Fault::new(format!(
                         "{of}: `{name}` has {} rows and {} columns, `exchange/data` has {} and {}",
                         got[1], got[2], sizes[1], sizes[2]
-                    )));
+                    ))
+                    .hint("white and dark frames must be of the same detector as the data"));
                 }
             }
             let rows = chosen_rows(params, sizes[1])?;
@@ -178,11 +184,13 @@ mod scan {
             if found != views {
                 return Err(Fault::new(format!(
                     "{of}: `exchange/theta` has {found} angles, `exchange/data` has {views} views"
-                )));
+                ))
+                .hint(THETA));
             }
             let values = theta.read_raw::<f64>().map_err(wrong)?;
             if let Some(view) = values.iter().position(|angle| !angle.is_finite()) {
-                return Err(Fault::new(format!("{of}: `exchange/theta` is {} at view {view}", values[view])));
+                let text = format!("{of}: `exchange/theta` is {} at view {view}", values[view]);
+                return Err(Fault::new(text).hint(THETA));
             }
             let unit = units(&theta).unwrap_or_default();
             let in_radians = match unit.trim().to_lowercase() {
@@ -312,11 +320,12 @@ mod scan {
         }
         if let Some(row) = rows.iter().find(|&&row| row >= all) {
             let last = all - 1; // `three_dims` lets no file without rows pass
-            return Err(Fault::new(format!("`rows`: row {row} is not in {of}, which has rows 0 to {last}")));
+            let text = format!("`rows`: row {row} is not in {of}, which has rows 0 to {last}");
+            return Err(Fault::new(text).hint("rows are counted from 0"));
         }
         let mut seen = vec![false; all];
         match rows.iter().find(|&&row| std::mem::replace(&mut seen[row], true)) {
-            Some(row) => Err(Fault::new(format!("`rows` names row {row} twice"))),
+            Some(row) => Err(Fault::new(format!("`rows` names row {row} twice")).hint("name each row once")),
             None => Ok(rows.clone()),
         }
     }

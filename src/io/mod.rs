@@ -32,6 +32,9 @@ use crate::kinds::kinds;
 use crate::scalar::Scalar;
 use crate::space::{Shape, Tile};
 
+/// The help for a file that ends too early.
+const COMPLETE: &str = "was it copied, downloaded or written completely?";
+
 /// What a file says of its measurements, without the measurements: rank 0 reads it and broadcasts it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nan::{self, NanPolicy, settle};
-use super::{Header, Loaded, atomic, check_tile, resolve};
+use super::{COMPLETE, Header, Loaded, atomic, check_tile, resolve};
 use crate::error::Fault;
 use crate::scalar::Scalar;
 use crate::space::{Numbers, Selection, Shape, Tile};
@@ -46,7 +46,7 @@ impl NpyParams {
         if let Some(name) =
             self.dims.iter().enumerate().find_map(|(k, name)| self.dims[..k].contains(name).then_some(name))
         {
-            return Err(Fault::new(format!("`dims` names `{name}` twice")));
+            return Err(Fault::new(format!("`dims` names `{name}` twice")).hint("name each dim once, slowest first"));
         }
         let shape = Shape::new(self.dims.iter().cloned().zip(sizes.iter().copied()));
         let about = format!("{}: {shape}, {}", self.path.display(), file.element.name());
@@ -232,11 +232,13 @@ impl NpyFile {
         let file = File::open(path).map_err(wrong)?;
         let bytes = file.metadata().map_err(wrong)?.len();
         if bytes == 0 {
-            return Err(Fault::new(format!("{of} is empty (0 bytes)")));
+            return Err(Fault::new(format!("{of} is empty (0 bytes)")).hint(COMPLETE));
         }
         let mut reader = BufReader::with_capacity(GAP_BYTES, file);
         let head = header_bytes(&mut reader).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => Fault::new(format!("{of} ends within its header: {bytes} bytes in all")),
+            ErrorKind::UnexpectedEof => {
+                Fault::new(format!("{of} ends within its header: {bytes} bytes in all")).hint(COMPLETE)
+            }
             ErrorKind::InvalidData => {
                 Fault::new(format!("{of} is not an npy file: {error}")).hint("write one with numpy.save(path, array)")
             }
@@ -275,7 +277,7 @@ impl NpyFile {
                     "{of} is truncated: {needed} bytes are needed for sizes {sizes:?} of {}, it has {bytes}",
                     element.name()
                 ))
-                .hint("was it copied, downloaded or written completely?"));
+                .hint(COMPLETE));
             }
         }
         let fortran = header.layout.is_fortran();
@@ -296,7 +298,8 @@ impl NpyFile {
             let mut values = vec![S::default(); count];
             file.read_into(tile, &mut values)?;
             let of = file.path.display().to_string();
-            settle(&mut values, NanPolicy::Error, tile, &of, |index| nan::named(tile, index))?;
+            settle(&mut values, NanPolicy::Error, tile, &of, |index| nan::named(tile, index))
+                .map_err(|fault| fault.hint("an operator's matrix or diagonal must be finite: correct the file"))?;
             Ok(values)
         }
         Ok(match self.element {

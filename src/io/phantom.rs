@@ -38,7 +38,8 @@ impl PhantomParams {
         if self.noise.is_finite() && self.noise >= 0.0 {
             return Ok(());
         }
-        Err(Fault::new(format!("`noise` is {}, expected a finite number from 0 on", self.noise)))
+        Err(Fault::new(format!("`noise` is {}, expected a finite number from 0 on", self.noise))
+            .hint("it is relative to the clean measurements: 0.01 is one percent"))
     }
 
     /// The phantom on a grid of two or three dims.

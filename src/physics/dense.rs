@@ -37,7 +37,8 @@ impl Physics for DenseParams {
                 "`path`: {} has sizes {sizes:?}, expected [rows, {columns}] for the model {}",
                 self.path.display(),
                 setting.model
-            ))),
+            ))
+            .hint("a matrix has one row for each measurement and one column for each number of the model")),
         }
     }
 

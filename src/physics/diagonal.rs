@@ -27,18 +27,22 @@ impl Physics for DiagonalParams {
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         match (self.value, &self.path) {
-            (Some(value), None) if !value.is_finite() => Err(Fault::new(format!("`value` is {value}"))),
+            (Some(value), None) if !value.is_finite() => {
+                Err(Fault::new(format!("`value` is {value}, expected a finite number"))
+                    .hint("correct it in the operator's table"))
+            }
             (Some(_), None) => Ok(setting.model.clone()),
             (None, Some(path)) => {
                 let sizes = setting.files.sizes(path)?;
                 if sizes != setting.model.sizes() {
                     let text =
                         format!("`path`: {} has sizes {sizes:?}, the model is {}", path.display(), setting.model);
-                    return Err(Fault::new(text));
+                    return Err(Fault::new(text).hint("a diagonal has one number for each number of the model"));
                 }
                 Ok(setting.model.clone())
             }
-            _ => Err(Fault::new("a diagonal operator needs either `value` or `path`")),
+            _ => Err(Fault::new("a diagonal operator needs either `value` or `path`")
+                .hint("for example `value = 2.0`, or `path = \"weights.npy\"`")),
         }
     }
 

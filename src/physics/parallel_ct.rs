@@ -112,8 +112,9 @@ impl ParallelCtParams {
     fn resolve(&self, setting: &Setting) -> Result<Resolved, Fault> {
         let size = ImageSize::of(setting.model)?;
         let names: &[&str] = if size.slices.is_some() { &["angle", "row", "column"] } else { &["angle", "column"] };
+        // in any order: whoever reads the data puts them into that of the range
         if let Some(data) = setting.data
-            && !data.names().eq(names.iter().copied())
+            && !(data.dims().len() == names.len() && names.iter().all(|name| data.axis(name).is_some()))
         {
             let text =
                 format!("data: expected the dims ({}) for the model {}, got {data}", names.join(", "), setting.model);

@@ -76,6 +76,8 @@ pub struct Cg<'a, X: Scalar, Y: Scalar<Real = X::Real> = X> {
     rho: f64,
     /// ‖A x − y‖² + λ‖x‖².
     objective: f64,
+    /// The largest ⟨p, (AᴴA + λI) p⟩ / ‖p‖² of all steps.
+    largest_quotient: f64,
     data_norm_squared: f64,
     normal_data_norm_squared: f64,
 }
@@ -95,6 +97,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Cg<'a, X, Y> {
             iteration: 0,
             rho: 0.0,
             objective: 0.0,
+            largest_quotient: 0.0,
             data_norm_squared: 0.0,
             normal_data_norm_squared: 0.0,
         }
@@ -170,10 +173,19 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Cg<'_, X, Y> {
         if self.damping > 0.0 {
             self.q.axpy(self.damping, &self.p);
         }
-        let [curvature] = team.dots([(&self.p, &self.q)])?;
+        let [curvature, p_squared] = team.dots([(&self.p, &self.q), (&self.p, &self.p)])?;
         if curvature <= 0.0 {
             let why = "the curvature ⟨p, (AᴴA + λI) p⟩ is not positive: the direction is in the null space, \
                        or the adjoint is not the operator's (run `check`)";
+            return self.progress(Some(why));
+        }
+        // The largest quotient so far is below ‖AᴴA + λI‖, so what is below ε of it is rounding of `q`: with it as divisor,
+        // a step would be noise of any size.
+        let quotient = curvature / p_squared;
+        self.largest_quotient = self.largest_quotient.max(quotient);
+        if quotient < X::Real::EPSILON * self.largest_quotient {
+            let why = "the curvature ⟨p, (AᴴA + λI) p⟩ is only rounding: the direction is in the null space, \
+                       and the data say no more about x in this precision";
             return self.progress(Some(why));
         }
         let alpha = self.rho / curvature;

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::stop::{Status, Stop, StopRule};
+use super::stop::{self, Status, Stop, StopRule};
 use crate::error::Error;
 
 /// Where a method stands after a step. All numbers are equal on all ranks.
@@ -76,7 +76,8 @@ impl Outcome {
     }
 }
 
-/// Runs a method until a rule stops it.
+/// Runs a method until a rule stops it, or until it breaks down: a method that cannot go on ends whatever the rules say.
+/// A step that broke down before it changed the iterate does not count: its progress takes the place of the last one.
 ///
 /// Collective: yes. Cost: that of the method's steps; the loop itself sends nothing. Errors: those of the method. That a
 /// tolerance was not reached is no error: see [`Outcome::status`].
@@ -105,8 +106,13 @@ pub fn drive(
     let mut history = Vec::with_capacity(rule.most_iterations().unwrap_or(0).min(1 << 16) + 1);
     let mut progress = method.start()?;
     loop {
-        observer.observe(&progress);
-        let stop = rule.check(&progress);
+        let is_new = history.last().is_none_or(|last: &Progress| last.iteration < progress.iteration);
+        if is_new {
+            observer.observe(&progress);
+        } else {
+            history.pop();
+        }
+        let stop = rule.check(&progress).or_else(|| stop::breakdown().check(&progress));
         history.push(progress);
         if let Some((status, stop)) = stop {
             return Ok(Outcome { status, stop, history });

@@ -1,0 +1,194 @@
+//! Every ready job in `configs/` parses, can be planned and runs; the real scan gives the numbers that are known for it, on
+//! any number of ranks.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::program::{numbers, on, real_data, report};
+use stackphys::config::Job;
+
+fn configs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    found.sort();
+    assert!(found.len() >= 2, "{found:?}");
+    found
+}
+
+/// Alone, and as two ranks where there is MPI.
+const RANKS: &[Option<usize>] = if cfg!(feature = "mpi") { &[None, Some(2)] } else { &[None] };
+
+#[test]
+fn every_config_is_read_planned_and_run() {
+    for config in configs() {
+        let name = config.display().to_string();
+        let text = std::fs::read_to_string(&config).unwrap();
+        let job = Job::from_toml(&text, &name, &[]).unwrap_or_else(|fault| panic!("{fault:?}"));
+        let uses_files = text.contains("path = ");
+        let data = match (uses_files, real_data(), cfg!(feature = "hdf5")) {
+            (false, ..) => PathBuf::from("no/data"),
+            (true, Some(data), true) => data,
+            _ => {
+                println!("skipped: {name} needs real data and HDF5");
+                continue;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let data = data.to_str().unwrap();
+        let planned =
+            on(None, ["plan", &name, "--ranks", "3", "--data-dir", data]).inside(folder.path()).end().expect(0);
+        assert!(planned.stdout.contains(" operators on 3 ranks; x "), "{planned}");
+        for ranks in RANKS {
+            let arguments = ["run", &name, "--data-dir", data, "--out", "out", "--set", "solve.method.max_iter=3"];
+            let ended = on(*ranks, arguments).inside(folder.path()).end().expect(0);
+            let report = report(&folder.path().join("out"));
+            assert_eq!(report["ranks"], ranks.unwrap_or(1), "{ended}");
+            assert_eq!(report["iterations"], 3, "{ended}");
+            assert_eq!(report["scalar"], serde_json::to_value(job.model.scalar).unwrap());
+            let residuals = numbers(&report["relative_residual"]);
+            assert!(residuals.len() == 4 && residuals[3] < 0.5, "{residuals:?}");
+        }
+    }
+}
+
+#[cfg(feature = "hdf5")]
+mod tooth {
+    use std::path::Path;
+
+    use ndarray::Array2;
+    use ndarray_npy::{ReadableElement, read_npy};
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    /// Iteration and relative residual with everything in `f64`: `../shared/data/README.md`.
+    const KNOWN: [(usize, f64); 7] =
+        [(1, 0.511741), (2, 0.192118), (3, 0.134083), (5, 0.055981), (10, 0.017885), (20, 0.004915), (30, 0.004071)];
+
+    const RANKS: &[usize] = if cfg!(feature = "mpi") { &[1, 2, 3, 4] } else { &[1] };
+
+    struct Solved {
+        report: Json,
+        bytes: Vec<u8>,
+        folder: tempfile::TempDir,
+    }
+
+    impl Solved {
+        fn residuals(&self) -> Vec<f64> {
+            numbers(&self.report["relative_residual"])
+        }
+        fn image<T: ReadableElement + Into<f64> + Copy>(&self) -> Array2<f64> {
+            let image: Array2<T> = read_npy(self.folder.path().join("out/x.npy")).unwrap();
+            assert_eq!(image.dim(), (640, 640));
+            image.mapv(Into::into)
+        }
+    }
+
+    fn solve(data: &Path, ranks: usize, settings: &[&str]) -> Solved {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/tooth.toml");
+        let mut arguments = vec!["run", config.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), "--out", "out"];
+        for setting in settings {
+            arguments.extend(["--set", setting]);
+        }
+        let launched = if cfg!(feature = "mpi") { Some(ranks) } else { None };
+        on(launched, arguments).inside(folder.path()).end().expect(0);
+        let report = report(&folder.path().join("out"));
+        assert_eq!(report["ranks"], ranks);
+        assert_eq!(report["operators"], 12);
+        let bytes = std::fs::read(folder.path().join("out/x.npy")).unwrap();
+        Solved { report, bytes, folder }
+    }
+
+    /// ‖a − b‖ / ‖b‖.
+    fn apart(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+        let size = |image: &Array2<f64>| image.iter().map(|value| value * value).sum::<f64>().sqrt();
+        assert!(size(b) > 0.1);
+        size(&(a - b)) / size(b)
+    }
+
+    fn data() -> Option<PathBuf> {
+        let data = real_data().filter(|data| data.join("tooth/tooth.h5").is_file());
+        if data.is_none() {
+            println!("skipped: there is no tooth/tooth.h5, neither in STACKPHYS_DATA nor in ../shared/data");
+        }
+        data
+    }
+
+    #[test]
+    fn in_double_precision_the_known_residuals_come_out_on_any_ranks() {
+        let Some(data) = data() else { return };
+        let mut images = Vec::new();
+        for ranks in RANKS {
+            let solved = solve(&data, *ranks, &["model.scalar=f64", "solve.method.max_iter=30"]);
+            let residuals = solved.residuals();
+            assert_eq!(residuals.len(), 31);
+            assert!((residuals[0] - 1.0).abs() < 1e-12);
+            for (iteration, known) in KNOWN {
+                let got = residuals[iteration];
+                assert!((got / known - 1.0).abs() < 1e-3, "{ranks} ranks, iteration {iteration}: {got}, not {known}");
+            }
+            let truly = solved.report["true_relative_residual"].as_f64().unwrap();
+            assert!((truly / residuals[30] - 1.0).abs() < 1e-3, "{truly}");
+            images.push(solved.image::<f64>());
+        }
+        let image = &images[0];
+        let norm = image.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let largest = image.iter().copied().fold(0.0, f64::max);
+        assert!((norm / 1.41522 - 1.0).abs() < 1e-3, "‖x‖ = {norm}");
+        assert!((largest / 0.011360 - 1.0).abs() < 1e-2, "max x = {largest}");
+        for (other, ranks) in images.iter().zip(RANKS) {
+            // plain CG amplifies the rounding of another summation order about a hundredfold every ten steps
+            assert!(apart(other, image) < 1e-4, "{ranks} ranks: {}", apart(other, image));
+        }
+    }
+
+    #[test]
+    fn in_single_precision_the_residuals_are_nearly_as_good() {
+        let Some(data) = data() else { return };
+        let mut images = Vec::new();
+        for ranks in RANKS {
+            let solved = solve(&data, *ranks, &["model.scalar=f32", "solve.method.max_iter=30"]);
+            let residuals = solved.residuals();
+            assert!((residuals[5] / 0.055981 - 1.0).abs() < 5e-3, "{ranks} ranks: {}", residuals[5]);
+            for (iteration, most) in [(10, 0.0200), (20, 0.0054), (30, 0.0042)] {
+                assert!(residuals[iteration] <= most, "{ranks} ranks, {iteration}: {}", residuals[iteration]);
+            }
+            images.push(solved.image::<f32>());
+        }
+        for (other, ranks) in images.iter().zip(RANKS) {
+            assert!(apart(other, &images[0]) <= 5e-3, "{ranks} ranks: {}", apart(other, &images[0]));
+        }
+    }
+
+    #[test]
+    fn fast_sums_of_other_rank_counts_are_close_while_rounding_is_not_amplified() {
+        let Some(data) = data() else { return };
+        let close = |settings: &[&str], read: fn(&Solved) -> Array2<f64>, most: f64| {
+            let images: Vec<_> = RANKS.iter().map(|ranks| read(&solve(&data, *ranks, settings))).collect();
+            for (other, ranks) in images.iter().zip(RANKS) {
+                assert!(apart(other, &images[0]) <= most, "{settings:?} {ranks} ranks: {}", apart(other, &images[0]));
+            }
+        };
+        close(&["model.scalar=f32", "solve.method.max_iter=5"], Solved::image::<f32>, 1e-5);
+        close(&["model.scalar=f64", "solve.method.max_iter=20"], Solved::image::<f64>, 1e-8);
+    }
+
+    #[test]
+    fn ordered_sums_give_the_same_bytes_on_any_ranks() {
+        let Some(data) = data() else { return };
+        for scalar in ["model.scalar=f32", "model.scalar=f64"] {
+            let solve = |ranks| solve(&data, ranks, &[scalar, "run.summation=ordered", "solve.method.max_iter=30"]);
+            let alone = solve(1);
+            assert_eq!(alone.report["summation"], "ordered");
+            assert!(alone.bytes.len() > 640 * 640 * 4);
+            for ranks in &RANKS[1..] {
+                let solved = solve(*ranks);
+                assert!(solved.bytes == alone.bytes, "{scalar}: {ranks} ranks gave other bytes than one");
+                assert_eq!(solved.residuals(), alone.residuals(), "{scalar} {ranks} ranks");
+            }
+        }
+    }
+}
