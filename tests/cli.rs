@@ -318,7 +318,8 @@ fn the_demo_needs_no_files_and_reports_all() {
 
 fn report_is_complete(report: &Json, ranks: usize) {
     assert_eq!(report["status"], "limit_reached");
-    assert!(report["stop_reason"].as_str().unwrap().starts_with("iterations: 20 iterations"), "{report}");
+    assert_eq!(report["stop_rule"], "iterations");
+    assert!(report["stop_reason"].as_str().unwrap().starts_with("20 iterations"), "{report}");
     assert_eq!(report["iterations"], 20);
     let residuals = numbers(&report["relative_residual"]);
     assert_eq!(residuals.len(), 21);
@@ -477,7 +478,9 @@ fn list_names_all_that_a_config_can_name() {
     assert!(["data-exchange", "npy", "phantom"].iter().all(|name| formats.contains(name)), "{formats}");
     let rules = list(&["stop-rules"]);
     assert!(["max_iter", "relative_residual", "wall_time_s"].iter().all(|name| rules.contains(name)), "{rules}");
-    assert_eq!(list(&[]), [operators, methods, formats, rules].concat());
+    let (noise, fidelities) = (list(&["noise"]), list(&["fidelities"]));
+    assert!(noise.contains("poisson_gaussian") && fidelities.contains("huber"), "{noise}{fidelities}");
+    assert_eq!(list(&[]), [operators, methods, formats, noise, fidelities, rules].concat());
 }
 
 #[test]
@@ -503,6 +506,7 @@ fn every_command_has_help() {
         ("check", "--set"),
         ("norm", "--bounds"),
         ("apply", "--what"),
+        ("simulate", "--in"),
         ("list", "operators"),
         ("schema", "Usage: stackphys schema"),
     ];
@@ -523,4 +527,38 @@ fn every_command_has_help() {
     assert_eq!(version.trim(), concat!("stackphys ", env!("CARGO_PKG_VERSION")));
     let ended = stackphys([""; 0]).end().expect(2);
     assert!(ended.stderr.contains("First steps:"), "{ended}");
+}
+
+#[test]
+fn simulate_is_apply_with_noise_that_no_rank_count_changes() {
+    const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/demo.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let simulate = |name: &str, noise: &str| {
+        let out = path(name);
+        stackphys(["simulate", DEMO, "--out", &out, "--set", &format!("noise={noise}")]).end().expect(0);
+        std::fs::read(out).unwrap()
+    };
+    let clean = simulate("clean.npy", "{ kind = 'gaussian', sigma = 0.0 }");
+    let noisy = simulate("noisy.npy", "{ kind = 'poisson_gaussian', gain = 0.1, sigma = 0.2 }");
+    assert_eq!(clean.len(), noisy.len());
+    assert_ne!(clean, noisy);
+    if cfg!(feature = "mpi") {
+        let (noise, out) = ("noise={ kind = 'poisson_gaussian', gain = 0.1, sigma = 0.2 }", path("three.npy"));
+        on(Some(3), ["simulate", DEMO, "--out", &out, "--set", noise]).end().expect(0);
+        assert_eq!(std::fs::read(out).unwrap(), noisy);
+    }
+    // without noise it is what `apply` writes for the same image
+    let image = path("image.npy");
+    write_npy(&image, &Array2::from_shape_fn((128, 128), |(y, x)| ((3 * y + x) % 7) as f32)).unwrap();
+    let [simulated, applied] = [path("simulated.npy"), path("applied.npy")];
+    stackphys(["simulate", DEMO, "--in", &image, "--out", &simulated]).end().expect(0);
+    stackphys(["apply", DEMO, "--what", "forward", "--in", &image, "--out", &applied]).end().expect(0);
+    assert_eq!(std::fs::read(simulated).unwrap(), std::fs::read(applied).unwrap());
+    // an image of nothing is refused with a way out
+    let config = path("no-image.toml");
+    let text = "version = 1\n[model]\ndims = { x = 3 }\n[[terms]]\nname = 'a'\noperator = { kind = 'identity' }\n";
+    std::fs::write(&config, text).unwrap();
+    let refused = stackphys(["simulate", &config, "--out", &path("y.npy")]).end();
+    assert!(refused.expect(2).stderr.contains("there is no image to measure"));
 }

@@ -26,10 +26,8 @@ kinds! {
 
 impl AnyMethod {
     /// Name and one line for each method, for `stackphys list methods`.
-    pub const SUMMARIES: &'static [(&'static str, &'static str)] = &[
-        ("cg", "conjugate gradients on the normal equations, (AᴴA + λI) x = Aᴴy"),
-        ("power", "‖A‖² by power iteration ([norm])"),
-    ];
+    pub const SUMMARIES: &'static [(&'static str, &'static str)] =
+        &[("cg", "conjugate gradients on the normal equations, (AᴴA + λI) x = Aᴴy")];
 
     /// The largest number of iterations.
     pub fn most_iterations(&self) -> usize {
