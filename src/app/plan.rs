@@ -43,7 +43,8 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
         method.model_vectors(),
         method.most_iterations()
     );
-    println!("one iteration: one sum of a model vector, no scalar reduction; forward: nothing is sent\n");
+    println!("one iteration: one sum of a model vector, no scalar reduction; forward: nothing is sent");
+    println!("the sums of ranks of one host, no more than its cores, are made in shared memory: nothing is sent\n");
     println!(
         "{:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
         "rank", "vectors", "measurements", "operators", "scratch", "peak memory"
