@@ -92,7 +92,8 @@ fn stacks_of_each_operator_pass_the_dot_test_on_any_ranks() {
                 (5, Assignment::Contiguous, Summation::Ordered),
                 (3, Assignment::RoundRobin, Summation::Fast),
             ] {
-                let stack = copies::<S>(comm, which, count, PlanOptions { assignment, summation });
+                let stack =
+                    copies::<S>(comm, which, count, PlanOptions { assignment, summation, ..PlanOptions::default() });
                 let tests = stack_dot_tests(&stack, 11).unwrap();
                 assert_eq!(tests.map(|(what, _)| what), ["A", "AᴴA", "AAᴴ"]);
                 for (what, test) in tests {

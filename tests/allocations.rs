@@ -1,7 +1,7 @@
 //! After the first iteration nothing allocates. A counting allocator says so.
 //!
-//! One process with one thread; what MPI does inside a reduction is its own affair. The test is alone in its file, since
-//! the allocator counts for the whole process.
+//! One process with one thread, and two ranks that share memory; what MPI does inside a reduction is its own affair. The
+//! test is alone in its file, since the allocator counts for the whole process.
 
 mod common;
 
@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::promises::ct_stack;
-use common::{dense_stack, each_scalar};
+use common::{Boxed, dense, dense_stack, each_scalar, rows_of, stack_of};
 use stackphys::Scalar;
-use stackphys::comm::{Comm, Solo, Summation};
+use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
 use stackphys::solver::{Cg, CgParams, Method, Power, PowerParams};
 use stackphys::stack::{Assignment, PlanOptions, Stack};
 
@@ -84,10 +84,37 @@ fn nothing_allocates<S: Scalar>() {
     }
 }
 
+/// The same on two ranks, which are threads: both begin and end together, and the allocator counts for both.
+fn nothing_allocates_in_shared_memory<S: Scalar>() {
+    for (summation, columns) in [(Summation::Fast, 20), (Summation::Fast, 300), (Summation::Ordered, 300)] {
+        threads::run(2, |comm| {
+            let options = PlanOptions { summation, reduction: Reduction::Shared, ..PlanOptions::default() };
+            let build = |index| Ok(Box::new(dense::<S>(rows_of(index), columns, index as u64)) as Boxed<S>);
+            let stack = stack_of::<S>(&comm, 7, columns, options, build).unwrap();
+            assert_eq!(stack.team().through(), Through::Shared);
+            let y = stackphys::testing::random(stack.range(), 1, 2);
+            let mut cg = Cg::new(&stack, &CgParams { damping: 0.1, ..CgParams::default() }, &y, None);
+            cg.start().unwrap();
+            cg.step().unwrap();
+            comm.barrier();
+            let in_cg = count(|| {
+                comm.barrier();
+                for _ in 0..5 {
+                    cg.step().unwrap();
+                }
+                comm.barrier();
+            });
+            assert_eq!(in_cg, 0, "CG on two ranks, {} {summation:?} {columns}", S::NAME);
+            comm.barrier();
+        });
+    }
+}
+
 #[test]
 fn nothing_allocates_after_the_first_iteration() {
     // one thread that is the pool itself: what a rank of the program is
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().unwrap();
     assert!(count(|| drop(Box::new(std::hint::black_box(1)))) > 0, "the allocator counts");
     each_scalar!(nothing_allocates);
+    each_scalar!(nothing_allocates_in_shared_memory);
 }

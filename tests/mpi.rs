@@ -6,6 +6,11 @@
 #[cfg(feature = "mpi")]
 mod common;
 
+#[cfg(feature = "mpi")]
+use stackphys::comm::{Reduction, Team};
+#[cfg(feature = "mpi")]
+use stackphys::space::Space;
+
 #[cfg(not(feature = "mpi"))]
 fn main() {
     println!("skipped: this build has no MPI\n0 passed, 0 failed, 1 skipped");
@@ -26,6 +31,12 @@ fn rank() {
         comm.barrier(); // would wait for ever
         return;
     }
+    match std::env::args().nth(1).as_deref() {
+        Some("killed") => return killed(&comm),
+        Some("shared") => drop(common::REDUCTION.set(Reduction::Shared)),
+        Some("messages") => drop(common::REDUCTION.set(Reduction::Messages)),
+        _ => {}
+    }
     // a broken promise panics on some rank, which ends the job: its name stands in the log
     for (name, promise) in common::promises::ALL {
         if comm.rank() == 0 {
@@ -36,6 +47,22 @@ fn rank() {
     }
     if comm.rank() == 0 {
         println!("all {} promises hold on {} ranks", common::promises::ALL.len(), comm.size());
+    }
+}
+
+/// The last rank kills itself while the others wait for it in a sum in shared memory.
+#[cfg(feature = "mpi")]
+fn killed(comm: &std::rc::Rc<dyn stackphys::comm::Comm>) {
+    let team = Team::new(comm.clone()).with_reduction(Reduction::Shared);
+    let space = Space::replicated(stackphys::Shape::new([("x", 100_000)]));
+    let mut vector = team.zero_sum::<f64>(&space);
+    for turn in 0.. {
+        if turn == 10 && comm.rank() + 1 == comm.size() {
+            println!("sums go through {:?}", team.through());
+            let me = std::process::id().to_string();
+            let _ = std::process::Command::new("kill").args(["-9", &me]).status();
+        }
+        team.sum_vector(&mut vector).unwrap();
     }
 }
 
@@ -62,15 +89,21 @@ mod launcher {
             }
         };
         for ranks in 1..=4 {
-            check(&format!("promises under mpirun -n {ranks}"), promises(ranks));
+            check(&format!("promises under mpirun -n {ranks}"), promises(ranks, &[]));
         }
+        for ranks in 2..=4 {
+            for how in ["shared", "messages"] {
+                check(&format!("promises under mpirun -n {ranks}, {how}"), promises(ranks, &[how]));
+            }
+        }
+        check("a killed rank ends the job and leaves no file", a_killed_rank_leaves_nothing());
         check("a panic on one rank ends the job within seconds", a_panic_ends_the_job());
         println!("{passed} passed, {failed} failed");
         std::process::exit(i32::from(failed > 0));
     }
 
-    fn promises(ranks: usize) -> Result<(), String> {
-        let (status, text, _) = mpirun(ranks, &[])?;
+    fn promises(ranks: usize, arguments: &[&str]) -> Result<(), String> {
+        let (status, text, _) = mpirun(ranks, arguments)?;
         let done = format!("promises hold on {ranks} ranks");
         if status == Some(0) && text.contains(&done) { Ok(()) } else { Err(text) }
     }
@@ -82,6 +115,24 @@ mod launcher {
             Ok(())
         } else {
             Err(format!("status {status:?} after {took:?}\n{text}"))
+        }
+    }
+
+    fn a_killed_rank_leaves_nothing() -> Result<(), String> {
+        // those that this program could make; Open MPI's own are its affair
+        let files = || -> Vec<_> {
+            let names = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|file| file.file_name());
+            names
+                .filter(|name| [".tmp", "stackphys"].iter().any(|own| name.to_string_lossy().starts_with(own)))
+                .collect()
+        };
+        let before = files();
+        let (status, text, took) = mpirun(2, &["killed"])?;
+        let left: Vec<_> = files().into_iter().filter(|name| !before.contains(name)).collect();
+        if status != Some(0) && text.contains("through Shared") && took < Duration::from_secs(20) && left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("status {status:?} after {took:?}, left {left:?}\n{text}"))
         }
     }
 

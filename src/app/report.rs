@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::phases::Spread;
-use crate::comm::{Kind, Team, Traffic};
+use crate::comm::{Kind, Team, Through, Traffic};
 use crate::solver::{Progress, Status};
 
 /// The report of a job.
@@ -47,6 +47,8 @@ pub struct Report {
     pub scalar: &'static str,
     /// How contributions were added.
     pub summation: String,
+    /// How sums over ranks were made.
+    pub reduction: Through,
     /// What was read.
     pub data: DataReport,
     /// Seconds of each phase over the ranks.

@@ -158,7 +158,8 @@ impl<'a> Resolved<'a> {
     }
     /// The options of the plan.
     pub fn plan_options(&self) -> PlanOptions {
-        PlanOptions { assignment: self.job.run.assignment, summation: self.job.run.summation }
+        let run = &self.job.run;
+        PlanOptions { assignment: run.assignment, summation: run.summation, reduction: run.reduction }
     }
 
     /// The plan on a number of ranks. Collective: no.

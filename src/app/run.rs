@@ -9,7 +9,7 @@ use super::progress::Display;
 use super::report::{DataReport, Report, history, seconds, traffic};
 use super::resolve::{Measurements, Resolved};
 use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
-use crate::comm::Team;
+use crate::comm::{Reduction, Team, Through};
 use crate::config::{Job, NormMethod, PseudoInverseMode};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
@@ -85,6 +85,10 @@ fn solve_and_write<S: Scalar>(
         tracing::warn!("{idle} of {} ranks have no operator: split into more parts, or start fewer ranks", team.size());
     }
 
+    if job.run.reduction == Reduction::Shared && team.size() > 1 && team.through() == Through::Messages {
+        tracing::warn!("ranks cannot share memory as run.reduction asks: sums go by messages");
+    }
+
     let measurements = resolved.load(&stack)?;
     phases.lap("load");
     for line in resolved.about_data() {
@@ -143,6 +147,7 @@ fn solve_and_write<S: Scalar>(
         owners: stack.plan().owners(),
         scalar: S::NAME,
         summation: name_of(&job.run.summation),
+        reduction: team.through(),
         data: DataReport {
             files: resolved.about_data().collect(),
             numbers: measurements.numbers,

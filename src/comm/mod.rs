@@ -2,12 +2,14 @@
 //!
 //! [`Comm`] is the set. It has three forms: [`Solo`] (one process, real answers), [`threads`] (N ranks as N threads, for
 //! tests) and `mpi` (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
-//! meter, and the mode of summation. Nothing falls back to the world communicator.
+//! meter, and the mode of summation. Ranks of one host sum vectors in memory that they share (`shared`). Nothing falls back
+//! to the world communicator.
 
 mod agree;
 mod meter;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+pub(crate) mod shared;
 mod solo;
 mod team;
 pub mod threads;
@@ -15,8 +17,9 @@ pub mod threads;
 use std::rc::Rc;
 
 pub use meter::{Kind, Meter, Traffic};
+pub use shared::NodeCell;
 pub use solo::Solo;
-pub use team::{Summation, Team};
+pub use team::{Reduction, Summation, Team, Through};
 
 /// Numbers to send; complex ones travel as pairs of reals.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +86,7 @@ pub enum Reduce {
     Min,
 }
 
-/// A group of ranks. Every method but `rank`, `size` and `abort` is collective: all ranks of the group call it, in the
+/// A group of ranks. Every method but `rank`, `size`, `abort`, `node` and `breathe` is collective: all ranks of the group call it, in the
 /// same order, with matching lengths. Counts are in elements.
 ///
 /// A failure of communication itself is not an error to be handled: it ends the job, with a message.
@@ -109,4 +112,13 @@ pub trait Comm {
     fn split(&self, colour: Option<usize>, key: usize) -> Option<Rc<dyn Comm>>;
     /// Ends the whole job at once.
     fn abort(&self, status: i32) -> !;
+
+    /// A place for what ranks of one host share in memory. A group that has none always sums by messages. All ranks of a
+    /// group answer alike. Collective: no.
+    fn node(&self) -> Option<&NodeCell> {
+        None
+    }
+    /// Called now and then while this rank waits for others elsewhere than in this communicator: lets it do its own work,
+    /// and ends this rank if the group is lost. Collective: no.
+    fn breathe(&self) {}
 }

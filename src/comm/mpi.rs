@@ -8,9 +8,9 @@ use mpi::collective::SystemOperation;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
 use mpi::topology::{Color, SimpleCommunicator};
-use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
+use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root, Source};
 
-use super::{Buf, BufMut, Comm, MESSAGE, Reduce};
+use super::{Buf, BufMut, Comm, MESSAGE, NodeCell, Reduce};
 
 /// Whether this process was started by `mpirun`, `mpiexec` or `srun` as one of several.
 ///
@@ -23,8 +23,8 @@ pub fn launched() -> bool {
 
 /// MPI itself, from its start to its end. Dropping it ends MPI, so it must outlive every communicator in use.
 pub struct Session {
+    world: Rc<Mpi>, // before the universe, since its sub-communicators cannot outlive MPI
     _universe: Universe,
-    world: Rc<Mpi>,
 }
 
 impl Session {
@@ -48,7 +48,7 @@ impl Session {
             );
             SimpleCommunicator::world().abort(101);
         }));
-        Some(Session { _universe: universe, world })
+        Some(Session { world, _universe: universe })
     }
 
     /// All ranks of the job.
@@ -58,6 +58,7 @@ impl Session {
 }
 
 struct Mpi {
+    node: NodeCell, // before the communicator that it was split from
     comm: SimpleCommunicator,
     scratch: RefCell<Scratch>,
 }
@@ -72,7 +73,7 @@ struct Scratch {
 
 impl Mpi {
     fn new(comm: SimpleCommunicator) -> Self {
-        Mpi { comm, scratch: RefCell::default() }
+        Mpi { node: NodeCell::default(), comm, scratch: RefCell::default() }
     }
 
     fn reduce<T: Equivalence + Copy + Default>(&self, values: &mut [T], scratch: &mut Vec<T>, how: Reduce) {
@@ -221,5 +222,11 @@ impl Comm for Mpi {
     }
     fn abort(&self, status: i32) -> ! {
         self.comm.abort(status)
+    }
+    fn node(&self) -> Option<&NodeCell> {
+        Some(&self.node)
+    }
+    fn breathe(&self) {
+        let _ = self.comm.any_process().immediate_probe(); // any call lets the library progress
     }
 }

@@ -9,16 +9,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::shared::{Buffer, Leaves, Node, Spare};
 use super::{BufMut, Comm, Kind, Meter, Reduce, Solo};
 use crate::error::{Error, Fault};
 use crate::scalar::{Real, Scalar};
-use crate::space::{SPARE, Vector};
+use crate::space::{SPARE, Space, Vector};
 
 /// How contributions of operators are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +31,32 @@ pub enum Summation {
     Fast,
     /// A fixed tree over the operator index: the same bits on any number of ranks, for more traffic.
     Ordered,
+}
+
+/// How sums of vectors over ranks are asked to be made. Never changes what is summed; with fast summation on three ranks or
+/// more it may change the last bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// In memory that the ranks of a host share, unless a host has more ranks than cores or the memory cannot be had.
+    #[default]
+    Auto,
+    /// By messages.
+    Messages,
+    /// In shared memory if it can be had, whatever the number of cores.
+    Shared,
+}
+
+/// How sums of vectors over ranks are made. Equal on all ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Through {
+    /// By messages.
+    Messages,
+    /// In memory that all ranks share.
+    Shared,
+    /// In memory that the ranks of each host share, then by messages between one rank of each host.
+    SharedAndMessages,
 }
 
 /// Ranks that work together. See the head of this file.
@@ -44,6 +72,7 @@ pub struct Team {
     pending: RefCell<Option<Fault>>,
     meter: Meter,
     summation: Summation,
+    reduction: Reduction,
     started: Instant,
     seconds: Cell<f64>,
 }
@@ -56,6 +85,7 @@ impl Team {
             pending: RefCell::default(),
             meter: Meter::default(),
             summation: Summation::Fast,
+            reduction: Reduction::Auto,
             started: Instant::now(),
             seconds: Cell::new(0.0),
         }
@@ -67,6 +97,11 @@ impl Team {
     /// The same team with another mode of summation.
     pub fn with_summation(mut self, summation: Summation) -> Self {
         self.summation = summation;
+        self
+    }
+    /// The same team with another way to sum vectors: the same on all ranks.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
         self
     }
 
@@ -87,6 +122,32 @@ impl Team {
     /// How contributions are added.
     pub fn summation(&self) -> Summation {
         self.summation
+    }
+    /// How sums of vectors are asked to be made.
+    pub fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+    /// How sums of vectors into a [`zero_sum`](Self::zero_sum) are made, in this team's mode of summation.
+    ///
+    /// Collective: yes, the first time on a communicator: a gather, two splits, a few scalar reductions.
+    pub fn through(&self) -> Through {
+        match self.node().map(Node::hosts) {
+            None => Through::Messages,
+            Some(1) => Through::Shared,
+            Some(_) if self.summation == Summation::Ordered => Through::Messages, // the tree knows no hosts
+            Some(_) => Through::SharedAndMessages,
+        }
+    }
+    fn node(&self) -> Option<&Node> {
+        if self.size() == 1 || self.reduction == Reduction::Messages {
+            return None;
+        }
+        let node = self.comm.node()?.get(self.comm());
+        node.filter(|node| self.reduction == Reduction::Shared || !node.is_crowded())
+    }
+    /// Bytes that this rank puts into a sum of a vector of `len` elements in shared memory; `None` by messages.
+    pub(crate) fn shared_bytes<S: Scalar>(&self, len: usize) -> Option<usize> {
+        self.node().filter(|_| self.through() != Through::Messages).map(|node| node.bytes_sent::<S>(len))
     }
     /// What was sent so far.
     pub fn meter(&self) -> &Meter {
@@ -229,9 +290,49 @@ impl Team {
         self.dots([(a, a)]).map(|[squared]| squared.sqrt())
     }
 
-    /// `vector ← Σ` of all ranks' vectors, by one all-reduce. Collective: yes, one vector reduction, which also settles.
-    pub(crate) fn sum_vector<S: Scalar>(&self, vector: &mut Vector<S>) -> Result<(), Error> {
-        let buffer = S::as_reals_mut(vector.with_spare_mut());
+    /// A zero vector of a replicated space to sum over ranks into: in memory that the ranks of a host share, where that can
+    /// be had. Into any other vector a sum goes by messages.
+    ///
+    /// Collective: yes, a broadcast and a scalar reduction, where memory is shared; dropping it is not.
+    pub fn zero_sum<S: Scalar>(&self, space: &Arc<Space>) -> Vector<S> {
+        let node = self.node().filter(|_| space.is_replicated() && self.through() != Through::Messages);
+        let slot = node.and_then(|node| {
+            self.count_allocation();
+            node.allocate(self.comm(), |_| space.local_len() + SPARE)
+        });
+        slot.map_or_else(|| Vector::zeros(space), |slot| Vector::in_slot(space, slot))
+    }
+
+    /// `lens[r]` zeros on rank r beside a [`zero_sum`](Self::zero_sum), for sums that go through
+    /// [`combine`](Self::combine). Collective: as `zero_sum`.
+    pub(crate) fn zeros_beside<S: Scalar>(&self, lens: &[usize]) -> Buffer<S> {
+        let any = lens.iter().any(|len| *len > 0);
+        let slot = self.node().filter(|_| any && self.through() == Through::Shared).and_then(|node| {
+            self.count_allocation();
+            node.allocate(self.comm(), |rank| lens[rank])
+        });
+        slot.map_or_else(|| Buffer::Own(vec![S::default(); lens[self.rank()]]), Buffer::Shared)
+    }
+
+    fn count_allocation(&self) {
+        self.meter.count(Kind::Broadcast, 5 * size_of::<u64>());
+        self.meter.count(Kind::Agreement, size_of::<u64>());
+    }
+
+    /// `vector ← Σ` of all ranks' vectors. Collective: yes, one vector reduction, which also settles.
+    ///
+    /// In shared memory if all ranks pass the same [`zero_sum`](Self::zero_sum), or if the vector is short; by one
+    /// all-reduce otherwise. The same bits on all ranks either way.
+    pub fn sum_vector<S: Scalar>(&self, vector: &mut Vector<S>) -> Result<(), Error> {
+        let len = vector.as_slice().len();
+        let buffer = vector.with_spare_mut();
+        if let Some(node) = self.node()
+            && let Some(spare) = node.sum(self.comm(), buffer, self.spare_words())
+        {
+            self.meter.count(Kind::VectorReduction, node.bytes_sent::<S>(len));
+            return self.check_spare([f64::from(u8::from(spare.fault)), spare.clock]);
+        }
+        let buffer = S::as_reals_mut(buffer);
         let spare_at = buffer.len() - SPARE * size_of::<S>() / size_of::<S::Real>();
         let spare = self.spare::<S::Real>();
         buffer[spare_at..spare_at + SPARE].copy_from_slice(&spare);
@@ -240,6 +341,20 @@ impl Team {
         self.comm.all_reduce(S::Real::real_buf_mut(buffer), Reduce::Sum);
         let spare = [buffer[spare_at], buffer[spare_at + 1]];
         self.check_spare(spare)
+    }
+
+    /// `out ← top` of all ranks' `out` and of what they have beside it, in shared memory. `None` where that cannot be: then
+    /// nothing has changed. Collective: yes, one vector reduction, which also settles.
+    pub(crate) fn combine<S: Scalar>(
+        &self,
+        out: &mut Vector<S>,
+        beside: &mut Buffer<S>,
+        top: impl FnMut(&Leaves<S>, &mut [S]),
+    ) -> Option<Result<(), Error>> {
+        let node = self.node().filter(|node| node.hosts() == 1)?;
+        let spare = node.combine(self.comm(), out.with_spare_mut(), beside, self.spare_words(), top)?;
+        self.meter.count(Kind::VectorReduction, 0);
+        Some(self.check_spare([f64::from(u8::from(spare.fault)), spare.clock]))
     }
 
     /// Parts of vectors between pairs of ranks. Collective: yes, one exchange; does not settle.
@@ -320,12 +435,19 @@ impl Team {
     ///
     /// An error of the sub-team is a fault of its parent: `parent.agree(result.map_err(Error::into_fault))`.
     pub fn split(&self, colour: Option<usize>) -> Option<Team> {
-        self.comm.split(colour, self.rank()).map(|comm| Team::new(comm).with_summation(self.summation))
+        self.comm
+            .split(colour, self.rank())
+            .map(|comm| Team::new(comm).with_summation(self.summation).with_reduction(self.reduction))
+    }
+
+    fn spare_words(&self) -> Spare {
+        let clock = if self.rank() == 0 { self.started.elapsed().as_secs_f64() } else { 0.0 };
+        Spare { fault: self.has_pending(), clock }
     }
 
     fn spare<R: Real>(&self) -> [R; SPARE] {
-        let clock = if self.rank() == 0 { self.started.elapsed().as_secs_f64() } else { 0.0 };
-        [R::from_f64(f64::from(u8::from(self.has_pending()))), R::from_f64(clock)]
+        let Spare { fault, clock } = self.spare_words();
+        [R::from_f64(f64::from(u8::from(fault))), R::from_f64(clock)]
     }
 
     fn check_spare<R: Real>(&self, [flag, clock]: [R; SPARE]) -> Result<(), Error> {

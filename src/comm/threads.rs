@@ -1,13 +1,15 @@
 //! Ranks as threads of one process: the whole distributed program inside `cargo test`, with injected trouble.
 //!
-//! Not for speed. Each collective copies through a shared board between two barriers. A rank that panics breaks the
+//! Not for speed. Each collective copies through a shared board between two barriers; sums of vectors may run in shared
+//! memory, by the same code as those of processes. A rank that panics breaks the
 //! group: the others stop with a message instead of waiting for ever, as under MPI the job is aborted.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Buf, BufMut, Comm, Reduce};
+use super::{Buf, BufMut, Comm, NodeCell, Reduce};
 
 /// What goes wrong on purpose.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +39,7 @@ pub fn run<T: Send>(ranks: usize, body: impl Fn(Rc<dyn Comm>) -> T + Sync) -> Ve
 
 /// As [`run`], with something going wrong on purpose.
 pub fn run_with<T: Send>(ranks: usize, injection: Injection, body: impl Fn(Rc<dyn Comm>) -> T + Sync) -> Vec<T> {
-    let group = Arc::new(Group::new(ranks));
+    let group = Arc::new(Group::new(ranks, Arc::default()));
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let body = &body;
         let threads: Vec<_> = (0..ranks)
@@ -45,7 +47,7 @@ pub fn run_with<T: Send>(ranks: usize, injection: Injection, body: impl Fn(Rc<dy
                 let group = group.clone();
                 scope.spawn(move || {
                     let guard = BreakOnPanic(group.clone());
-                    let comm = Threads { rank, group, injection, calls: std::cell::Cell::new(0) };
+                    let comm = Threads::new(rank, group, injection);
                     let outcome = body(Rc::new(comm));
                     std::mem::forget(guard);
                     outcome
@@ -78,6 +80,8 @@ struct Group {
     ranks: usize,
     state: Mutex<State>,
     turn: Condvar,
+    /// Whether a rank of this group, or of one that it was split from, was lost.
+    broken: Arc<AtomicBool>,
 }
 
 struct State {
@@ -85,7 +89,6 @@ struct State {
     subgroups: Vec<(usize, Arc<Group>)>,
     waiting: usize,
     round: u64,
-    broken: bool,
 }
 
 #[derive(Clone, Default)]
@@ -101,16 +104,15 @@ enum Posted {
 struct BreakOnPanic(Arc<Group>);
 impl Drop for BreakOnPanic {
     fn drop(&mut self) {
-        self.0.lock().broken = true;
+        self.0.broken.store(true, Ordering::SeqCst);
         self.0.turn.notify_all();
     }
 }
 
 impl Group {
-    fn new(ranks: usize) -> Self {
-        let state =
-            State { board: vec![Posted::Nothing; ranks], subgroups: Vec::new(), waiting: 0, round: 0, broken: false };
-        Group { ranks, state: Mutex::new(state), turn: Condvar::new() }
+    fn new(ranks: usize, broken: Arc<AtomicBool>) -> Self {
+        let state = State { board: vec![Posted::Nothing; ranks], subgroups: Vec::new(), waiting: 0, round: 0 };
+        Group { ranks, state: Mutex::new(state), turn: Condvar::new(), broken }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -126,8 +128,10 @@ impl Group {
             state.round += 1;
             self.turn.notify_all();
         }
-        while state.round == round && !state.broken {
-            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while state.round == round && !self.broken.load(Ordering::SeqCst) {
+            // a rank may be lost in a group that this one was split from: look now and then
+            let woken = self.turn.wait_timeout(state, Duration::from_millis(50));
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.round == round {
             drop(state);
@@ -142,9 +146,14 @@ struct Threads {
     group: Arc<Group>,
     injection: Injection,
     calls: std::cell::Cell<usize>,
+    node: NodeCell,
 }
 
 impl Threads {
+    fn new(rank: usize, group: Arc<Group>, injection: Injection) -> Self {
+        Threads { rank, group, injection, calls: std::cell::Cell::new(0), node: NodeCell::default() }
+    }
+
     /// Posts this rank's numbers, waits for all, lets `take` read the board, waits again.
     fn collective(&self, mine: Posted, take: impl FnOnce(&[Posted])) {
         let call = self.calls.replace(self.calls.get() + 1);
@@ -232,7 +241,7 @@ impl Comm for Threads {
         members.sort_unstable();
         let place = members.iter().position(|(_, rank)| *rank == self.rank);
         if let (Some(0), Some(colour)) = (place, colour) {
-            self.group.lock().subgroups.push((colour, Arc::new(Group::new(members.len()))));
+            self.group.lock().subgroups.push((colour, Arc::new(Group::new(members.len(), self.group.broken.clone()))));
         }
         self.barrier();
         let subgroup = colour.and_then(|colour| {
@@ -242,13 +251,19 @@ impl Comm for Threads {
         self.group.lock().subgroups.clear();
         self.barrier();
         let injection = Injection { call: usize::MAX, ..self.injection };
-        place.zip(subgroup).map(|(rank, group)| {
-            Rc::new(Threads { rank, group, injection, calls: std::cell::Cell::new(0) }) as Rc<dyn Comm>
-        })
+        place.zip(subgroup).map(|(rank, group)| Rc::new(Threads::new(rank, group, injection)) as Rc<dyn Comm>)
     }
 
     fn abort(&self, status: i32) -> ! {
         panic!("rank {} aborted the job with status {status}", self.rank)
+    }
+    fn node(&self) -> Option<&NodeCell> {
+        Some(&self.node)
+    }
+    fn breathe(&self) {
+        if self.group.broken.load(Ordering::SeqCst) {
+            std::panic::panic_any(LOST);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::comm::Summation;
+use crate::comm::{Reduction, Summation};
 use crate::stack::Assignment;
 
 /// How the work is spread and summed. Never changes the mathematics; the number of ranks comes from `mpirun`.
@@ -12,6 +12,8 @@ use crate::stack::Assignment;
 pub struct Run {
     /// How contributions of operators are added up.
     pub summation: Summation,
+    /// Whether ranks of one host sum in memory that they share, or by messages. For measuring; `auto` is the faster.
+    pub reduction: Reduction,
     /// How operators are dealt to ranks.
     pub assignment: Assignment,
     /// Threads of each rank. `--threads` says otherwise. Left out: one.
@@ -26,6 +28,12 @@ pub struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        Run { summation: Summation::default(), assignment: Assignment::default(), threads: None, seed: 1 }
+        Run {
+            summation: Summation::default(),
+            reduction: Reduction::default(),
+            assignment: Assignment::default(),
+            threads: None,
+            seed: 1,
+        }
     }
 }

@@ -68,7 +68,7 @@ pub struct Cg<'a, X: Scalar, Y: Scalar<Real = X::Real> = X> {
     r: Vector<X>,
     /// The direction.
     p: Vector<X>,
-    /// `(AᴴA + λI) p`.
+    /// `(AᴴA + λI) p`; the one vector that is summed over ranks.
     q: Vector<X>,
 
     iteration: usize,
@@ -83,7 +83,7 @@ pub struct Cg<'a, X: Scalar, Y: Scalar<Real = X::Real> = X> {
 }
 
 impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Cg<'a, X, Y> {
-    /// A solve for the measurements `data` from a first guess, or from zero.
+    /// A solve for the measurements `data` from a first guess, or from zero. Collective: yes.
     pub fn new(stack: &'a Stack<X, Y>, params: &CgParams, data: &'a Vector<Y>, first_guess: Option<Vector<X>>) -> Self {
         Cg {
             stack,
@@ -93,7 +93,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Cg<'a, X, Y> {
             x: first_guess.unwrap_or_else(|| stack.zero_model()),
             r: stack.zero_model(),
             p: stack.zero_model(),
-            q: stack.zero_model(),
+            q: stack.zero_sum(),
             iteration: 0,
             rho: 0.0,
             objective: 0.0,
@@ -152,14 +152,16 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Cg<'_, X, Y> {
         if self.first_guess {
             stack.adjoint(self.data, &mut self.q)?;
             [self.normal_data_norm_squared] = team.dots([(&self.q, &self.q)])?;
-            let residual_squared = stack.residual(&self.x, self.data, &mut self.r)?;
+            let residual_squared = stack.residual(&self.x, self.data, &mut self.q)?;
+            self.r.copy_from(&self.q);
             self.r.scale(-1.0); // Aᴴ(y − A x)
             self.r.axpy(-self.damping, &self.x);
             let [x_squared] = team.dots([(&self.x, &self.x)])?;
             self.objective = residual_squared + self.damping * x_squared;
             [self.rho] = team.dots([(&self.r, &self.r)])?;
         } else {
-            stack.adjoint(self.data, &mut self.r)?;
+            stack.adjoint(self.data, &mut self.q)?;
+            self.r.copy_from(&self.q);
             [self.rho] = team.dots([(&self.r, &self.r)])?;
             self.normal_data_norm_squared = self.rho;
         }

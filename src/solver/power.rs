@@ -51,9 +51,9 @@ pub struct Power<'a, X: Scalar, Y: Scalar<Real = X::Real> = X> {
 }
 
 impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Power<'a, X, Y> {
-    /// A run with a random start vector.
+    /// A run with a random start vector. Collective: yes.
     pub fn new(stack: &'a Stack<X, Y>, params: &PowerParams) -> Self {
-        let (v, w) = (stack.zero_model(), stack.zero_model());
+        let (v, w) = (stack.zero_model(), stack.zero_sum());
         Power { stack, seed: params.seed, v, w, iteration: 0, value: 0.0, residual: f64::INFINITY }
     }
 

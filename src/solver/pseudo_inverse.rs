@@ -91,7 +91,7 @@ fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
         Ok(())
     };
     let members: Vec<_> = stack.alone().collect();
-    let mut mean = stack.zero_model();
+    let mut mean = stack.zero_sum();
     stack.sum_over_operators(&mut mean, |index, out| {
         let found = members.binary_search_by_key(&index, |(index, _)| *index);
         found.map_or(Ok(()), |local| solve(index, &members[local].1, out))
@@ -108,7 +108,7 @@ fn true_residuals<X: Scalar, Y: Scalar<Real = X::Real>>(
     damping: f64,
 ) -> Result<(f64, f64), Error> {
     let team = stack.team();
-    let mut normal = stack.zero_model();
+    let mut normal = stack.zero_sum();
     let residual_squared = stack.residual(x, y, &mut normal)?;
     normal.axpy(damping, x);
     let [data_squared] = team.dots([(y, y)])?;

@@ -54,6 +54,21 @@ pub fn add<S: Scalar>(x: &[S], y: &mut [S]) {
     zip(S::as_reals(x), S::as_reals_mut(y), |x, y| *y += x);
 }
 
+/// x, y ← x + y.
+pub fn add_both<S: Scalar>(x: &mut [S], y: &mut [S]) {
+    let (x, y) = (S::as_reals_mut(x), S::as_reals_mut(y));
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (x, y) in x.iter_mut().zip(y) {
+                let sum = *x + *y;
+                *x = sum;
+                *y = sum;
+            }
+        },
+    );
+}
+
 /// y ← a·y.
 pub fn scale<S: Scalar>(a: f64, y: &mut [S]) {
     let a = S::Real::from_f64(a);

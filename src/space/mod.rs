@@ -7,8 +7,8 @@ mod shape;
 mod tile;
 mod vector;
 
-pub(crate) use blas::add;
 pub use blas::dot;
+pub(crate) use blas::{add, add_both};
 pub use layout::{Block, Placement, Space};
 pub use numbers::Numbers;
 pub use shape::{Dim, Shape};

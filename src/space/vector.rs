@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ndarray::{ArrayViewD, ArrayViewMutD, IxDyn};
 
 use super::{Shape, Space};
+use crate::comm::shared::{Buffer, Slot};
 use crate::scalar::Scalar;
 
 /// Elements behind the visible ones that travel with a reduction: the fault flag and rank 0's clock.
@@ -14,6 +15,8 @@ pub(crate) const SPARE: usize = 2;
 /// Numbers of a [`Space`], as far as this rank holds them. One contiguous buffer; blocks are views into it.
 ///
 /// Collective: no. Memory: the local length (and two spare elements, so that agreement rides on reductions for nothing).
+/// A vector that sums over ranks are made into may lie in memory that ranks share
+/// ([`Team::zero_sum`](crate::comm::Team::zero_sum)); a clone of it does not.
 ///
 /// ```
 /// use stackphys::{Shape, space::{Space, Vector}};
@@ -24,13 +27,18 @@ pub(crate) const SPARE: usize = 2;
 #[derive(Debug, Clone)]
 pub struct Vector<S> {
     space: Arc<Space>,
-    buffer: Vec<S>,
+    buffer: Buffer<S>,
 }
 
 impl<S: Scalar> Vector<S> {
     /// The zero vector of a space.
     pub fn zeros(space: &Arc<Space>) -> Self {
-        Vector { space: space.clone(), buffer: vec![S::default(); space.local_len() + SPARE] }
+        Vector { space: space.clone(), buffer: Buffer::Own(vec![S::default(); space.local_len() + SPARE]) }
+    }
+    /// The vector of a space in a zeroed slot of its length and [`SPARE`].
+    pub(crate) fn in_slot(space: &Arc<Space>, slot: Slot<S>) -> Self {
+        assert_eq!(slot.len(), space.local_len() + SPARE, "the slot does not fit the space");
+        Vector { space: space.clone(), buffer: Buffer::Shared(slot) }
     }
 
     /// The space that this is a vector of.
@@ -47,7 +55,7 @@ impl<S: Scalar> Vector<S> {
         &mut self.buffer[..end]
     }
     /// The numbers with the spare elements behind them, for a reduction.
-    pub(crate) fn with_spare_mut(&mut self) -> &mut [S] {
+    pub(crate) fn with_spare_mut(&mut self) -> &mut Buffer<S> {
         &mut self.buffer
     }
 

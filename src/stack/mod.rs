@@ -80,7 +80,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// different domains; a factory that describes differently on different ranks; a built operator of other shapes than
     /// described.
     pub fn build(team: Team, factory: &dyn Factory<X, Y>, options: PlanOptions) -> Result<Self, Error> {
-        let team = team.with_summation(options.summation);
+        let team = team.with_summation(options.summation).with_reduction(options.reduction);
         let describe = |index| factory.describe(index).map_err(|fault| fault.in_operator(index));
         let plan = (0..factory.count())
             .map(describe)
@@ -95,7 +95,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     pub fn build_planned(team: Team, plan: BlockPlan, factory: &dyn Factory<X, Y>) -> Result<Self, Error> {
         // two numbers of 32 bits: an f64 holds them exactly
         let hash = plan.hash();
-        let halves = [(hash >> 32) as f64, (hash & 0xffff_ffff) as f64];
+        let reduction = f64::from(team.reduction() as u8);
+        let halves = [(hash >> 32) as f64, (hash & 0xffff_ffff) as f64, reduction];
         let same = team.max(halves) == team.min(halves);
         let differs = || {
             Fault::new("ranks made different plans")
@@ -118,6 +119,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             })
             .collect::<Result<Vec<_>, _>>();
         let members = team.agree(members)?;
+        team.through(); // finds out who shares a host, here where all ranks are together
         Ok(Self::assemble(team, plan, members))
     }
 
@@ -170,6 +172,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     pub fn zero_model(&self) -> Vector<X> {
         Vector::zeros(&self.domain)
     }
+    /// A zero vector of the model to sum over operators into, in memory that ranks share where that can be had
+    /// ([`Team::zero_sum`]): `adjoint` and `normal` into it are several times as fast. Collective: yes.
+    pub fn zero_sum(&self) -> Vector<X> {
+        self.team.zero_sum(&self.domain)
+    }
     /// A zero vector of the data; it holds this rank's blocks.
     pub fn zero_data(&self) -> Vector<Y> {
         Vector::zeros(&self.range)
@@ -177,6 +184,14 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// This rank's operators with their index. Collective: no.
     pub fn local_operators(&self) -> impl Iterator<Item = (usize, &dyn LinearOperator<X, Y>)> {
         self.members.iter().map(|member| (member.index, &*member.operator))
+    }
+    /// Calls that one sum over operators into a [`zero_sum`](Self::zero_sum) takes, and bytes that this rank puts into
+    /// them: what the plan says by messages, nothing in shared memory. Collective: no.
+    pub fn reduction(&self) -> (u64, u64) {
+        match self.team.shared_bytes::<X>(self.domain.len()) {
+            Some(bytes) => (1, bytes as u64),
+            None => self.plan.reduction(self.team.rank()),
+        }
     }
     /// Seconds that this rank spent in operators, and in sums over ranks.
     pub fn seconds(&self) -> (f64, f64) {

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
 use super::{Assignment, Description, tree};
-use crate::comm::{MESSAGE, Summation};
+use crate::comm::{MESSAGE, Reduction, Summation};
 use crate::error::Fault;
 use crate::scalar::Scalar;
 use crate::space::{Block, Placement, SPARE, Shape};
@@ -21,6 +21,8 @@ pub struct PlanOptions {
     pub assignment: Assignment,
     /// How contributions are added.
     pub summation: Summation,
+    /// How sums over ranks are made.
+    pub reduction: Reduction,
 }
 
 /// One operator of the plan.
@@ -158,10 +160,13 @@ impl BlockPlan {
         }
         let to_send = mine.count() as u64;
         let to_combine = subtrees.len().div_ceil(self.ranks) as u64;
-        (to_send + u64::from(depth)) * self.model_bytes() + (to_send + to_combine + 1) * message(tree::CHUNK)
+        // the first subtree's sum lies in the result
+        (to_send.saturating_sub(1) + u64::from(depth)) * self.model_bytes()
+            + (to_send + to_combine + 1) * message(tree::CHUNK)
     }
 
-    /// Bytes that one rank puts into the sum of one model-length vector, and calls for it.
+    /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
+    /// that the ranks share it is one call and no bytes: see [`Stack::reduction`](super::Stack::reduction).
     pub fn reduction(&self, rank: usize) -> (u64, u64) {
         let real_bytes = if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes };
         let model = self.domain.len() as u64 * self.scalar_bytes;

@@ -5,7 +5,8 @@
 //! operators all have one owner; that rank adds it alone. What remains is combined slice by slice: every rank sends its
 //! subtrees' slices to the owner of the slice (one exchange), which adds the top of the tree, and gathers the slices (one
 //! gather). With contiguous ownership a rank has one to four subtrees; with any other the bits are the same and the
-//! traffic is larger.
+//! traffic is larger. Where the ranks share memory, the subtrees' sums lie in it: a rank reads its slice of all of them,
+//! writes the sum into that slice of everybody's result, and nothing is sent.
 //!
 //! The alternative, integer sums at a shared scale, would allow any ownership at one reduction's cost, but needs a bound on
 //! the contributions before they are known, and loses bits where the bound is loose.
@@ -13,6 +14,7 @@
 use std::ops::Range;
 
 use crate::comm::Team;
+use crate::comm::shared::Buffer;
 use crate::error::{Error, Fault};
 use crate::scalar::Scalar;
 use crate::space::{Vector, add};
@@ -63,10 +65,14 @@ pub(super) fn slice(len: usize, ranks: usize, rank: usize) -> Range<usize> {
 /// Vectors for ordered sums, kept from call to call.
 pub(super) struct Ordered<S> {
     subtrees: Vec<Subtree>,
-    /// One sum for each of this rank's subtrees.
-    sums: Vec<Vec<S>>,
+    /// The place of each subtree among its owner's.
+    places: Vec<usize>,
+    /// The sums of this rank's subtrees, one after the other, but for the first, which lies in the result.
+    more: Option<Buffer<S>>,
     /// Partial sums on the way down a subtree.
     partial: Vec<Vec<S>>,
+    /// Partial sums on the way down the top of the tree.
+    partial_top: Vec<Vec<S>>,
     send: Vec<S>,
     received: Vec<S>,
     result: Vec<S>,
@@ -74,10 +80,14 @@ pub(super) struct Ordered<S> {
 
 impl<S: Scalar> Ordered<S> {
     pub fn new(owners: &[usize]) -> Self {
+        let subtrees = subtrees(owners);
+        let before = |k: usize| subtrees[..k].iter().filter(|s| s.owner == subtrees[k].owner).count();
         Ordered {
-            subtrees: subtrees(owners),
-            sums: Vec::new(),
+            places: (0..subtrees.len()).map(before).collect(),
+            subtrees,
+            more: None,
             partial: Vec::new(),
+            partial_top: Vec::new(),
             send: Vec::new(),
             received: Vec::new(),
             result: Vec::new(),
@@ -102,12 +112,26 @@ impl<S: Scalar> Ordered<S> {
             add_node(self.subtrees[0].operators.clone(), out.as_mut_slice(), &mut self.partial, &mut add_or_note);
             return team.settle();
         }
-        let Ordered { subtrees, sums, partial, .. } = self;
-        let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
-        sums.resize_with(mine.clone().count(), Vec::new);
-        for (subtree, sum) in mine.zip(sums) {
-            sum.resize(len, S::default());
+        let Ordered { subtrees, places, more, partial, partial_top, .. } = self;
+        let more = more.get_or_insert_with(|| {
+            let of = |owner: usize| subtrees.iter().filter(|s| s.owner == owner).count();
+            let lens: Vec<usize> = (0..team.size()).map(|owner| of(owner).saturating_sub(1) * len).collect();
+            team.zeros_beside(&lens)
+        });
+        for (subtree, place) in subtrees.iter().zip(&*places).filter(|(subtree, _)| subtree.owner == rank) {
+            let sum = match place {
+                0 => out.as_mut_slice(),
+                _ => &mut more[(place - 1) * len..place * len],
+            };
             add_node(subtree.operators.clone(), sum, partial, &mut add_or_note);
+        }
+        let operators = 0..subtrees.last().map_or(0, |last| last.operators.end);
+        let shared = team.combine(out, more, |leaves, sum| {
+            let leaf = |k: usize| leaves.leaf(subtrees[k].owner, places[k]);
+            add_top(operators.clone(), subtrees, sum, partial_top, &leaf);
+        });
+        if let Some(summed) = shared {
+            return summed;
         }
         for start in (0..len).step_by(CHUNK) {
             self.combine(team, start..(start + CHUNK).min(len), out);
@@ -115,7 +139,7 @@ impl<S: Scalar> Ordered<S> {
         team.settle()
     }
 
-    /// Combines the subtrees' sums over one chunk of the vector.
+    /// Combines the subtrees' sums over one chunk of the vector, by messages.
     fn combine(&mut self, team: &Team, chunk: Range<usize>, out: &mut Vector<S>) {
         let (rank, ranks) = (team.rank(), team.size());
         let slices: Vec<Range<usize>> = (0..ranks)
@@ -125,13 +149,18 @@ impl<S: Scalar> Ordered<S> {
         let of = |owner: usize| self.subtrees.iter().filter(move |s| s.owner == owner).count();
 
         self.send.clear();
+        let len = out.as_slice().len();
         for slice in &slices {
-            for sum in &self.sums {
+            for place in 0..of(rank) {
+                let sum = match (place, &self.more) {
+                    (1.., Some(more)) => &more[(place - 1) * len..place * len],
+                    _ => out.as_slice(),
+                };
                 self.send.extend_from_slice(&sum[slice.clone()]);
             }
         }
         let here = slices[rank].len();
-        let send_counts: Vec<usize> = slices.iter().map(|slice| slice.len() * self.sums.len()).collect();
+        let send_counts: Vec<usize> = slices.iter().map(|slice| slice.len() * of(rank)).collect();
         let counts: Vec<usize> = (0..ranks).map(|owner| here * of(owner)).collect();
         self.received.resize(counts.iter().sum(), S::default());
         team.exchange(&self.send, &send_counts, &mut self.received, &counts);
@@ -147,11 +176,10 @@ impl<S: Scalar> Ordered<S> {
             })
             .collect();
         let operators = 0..self.subtrees.last().map_or(0, |last| last.operators.end);
-        let Ordered { subtrees, partial, received, result, .. } = self;
+        let Ordered { subtrees, partial_top, received, result, .. } = self;
         result.resize(here, S::default());
-        add_top(operators, subtrees, result, partial, &mut |leaf, sum| {
-            sum.copy_from_slice(&received[leaves[leaf]..leaves[leaf] + here]);
-        });
+        let received = &*received;
+        add_top(operators, subtrees, result, partial_top, &|k| &received[leaves[k]..leaves[k] + here]);
 
         let gather_counts: Vec<usize> = slices.iter().map(|slice| slice.len()).collect();
         team.gather(result, &mut out.as_mut_slice()[chunk], &gather_counts, None);
@@ -179,25 +207,35 @@ fn add_node<S: Scalar>(
     partial.push(other);
 }
 
-/// `sum ← Σ` of the subtrees below a node of the top of the tree.
-fn add_top<S: Scalar>(
+/// `sum ← Σ` of the subtrees below a node of the top of the tree; `leaf(k)` is the sum of subtree k.
+fn add_top<'l, S: Scalar>(
     node: Range<usize>,
     subtrees: &[Subtree],
     sum: &mut [S],
     partial: &mut Vec<Vec<S>>,
-    leaf: &mut impl FnMut(usize, &mut [S]),
+    leaf: &impl Fn(usize) -> &'l [S],
 ) {
-    if let Some(index) = subtrees.iter().position(|subtree| subtree.operators == node) {
-        leaf(index, sum);
+    if let Some(index) = leaf_at(&node, subtrees) {
+        sum.copy_from_slice(leaf(index));
         return;
     }
     let (left, right) = halves(&node);
     add_top(left, subtrees, sum, partial, leaf);
+    if let Some(index) = leaf_at(&right, subtrees) {
+        add(leaf(index), sum);
+        return;
+    }
     let mut other = partial.pop().unwrap_or_default();
     other.resize(sum.len(), S::default());
     add_top(right, subtrees, &mut other, partial, leaf);
     add(&other, sum);
     partial.push(other);
+}
+
+/// The subtree that is this node, if one is.
+fn leaf_at(node: &Range<usize>, subtrees: &[Subtree]) -> Option<usize> {
+    let found = subtrees.binary_search_by_key(&node.start, |subtree| subtree.operators.start).ok()?;
+    (subtrees[found].operators == *node).then_some(found)
 }
 
 #[cfg(test)]

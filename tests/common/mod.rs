@@ -18,14 +18,18 @@ pub mod program;
 pub mod promises;
 
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use ndarray::{Array1, Array2};
-use stackphys::comm::{Comm, Summation, Team};
+use stackphys::comm::{Comm, Reduction, Summation, Team};
 use stackphys::operator::{Closure, LinearOperator};
 use stackphys::physics::{Dense, Detector, Diagonal, Identity, ParallelCt};
 use stackphys::random::Stream;
 use stackphys::stack::{Assignment, Description, FromFn, PlanOptions, Stack};
 use stackphys::{Fault, Scalar, Shape};
+
+/// How the stacks of the tests sum over ranks; a test may set it once for its process.
+pub static REDUCTION: OnceLock<Reduction> = OnceLock::new();
 
 pub type Boxed<S> = Box<dyn LinearOperator<S>>;
 
@@ -102,7 +106,7 @@ pub fn dense_stack<S: Scalar>(
     assignment: Assignment,
     summation: Summation,
 ) -> Stack<S> {
-    stack_of(comm, count, columns, PlanOptions { assignment, summation }, move |index| {
+    stack_of(comm, count, columns, PlanOptions { assignment, summation, ..PlanOptions::default() }, move |index| {
         Ok(Box::new(dense::<S>(rows_of(index), columns, 100 + index as u64)) as Boxed<S>)
     })
     .unwrap()
@@ -125,7 +129,9 @@ pub fn stack_of<S: Scalar>(
         },
         build,
     );
-    Stack::build(Team::new(comm.clone()), &factory, options)
+    let asked = Some(options.reduction).filter(|reduction| *reduction != Reduction::Auto);
+    let reduction = asked.or(REDUCTION.get().copied()).unwrap_or_default();
+    Stack::build(Team::new(comm.clone()), &factory, PlanOptions { reduction, ..options })
 }
 
 /// The matrix of [`dense_stack`].

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ndarray::Array1;
 use ndarray_linalg::{LeastSquaresSvd, SVD};
 use num_complex::Complex;
-use stackphys::comm::{Comm, Kind, Solo, Summation, Team};
+use stackphys::comm::{Comm, Kind, Reduction, Solo, Summation, Team, Through};
 use stackphys::error::Phase;
 use stackphys::operator::Closure;
 use stackphys::physics::{Identity, ParallelCt};
@@ -36,6 +36,7 @@ pub const ALL: &[Promise] = &[
     ("damping is Tikhonov's", damping_is_tikhonovs),
     ("the local mean is its definition", the_local_mean_is_its_definition),
     ("an iteration sends one vector and no scalar", an_iteration_sends_one_vector_and_no_scalar),
+    ("two stacks at once", two_stacks_at_once),
     ("a fault is the same error on all ranks", a_fault_is_the_same_error_on_all_ranks),
     ("of two faults the lowest operator is told", of_two_faults_the_lowest_operator_is_told),
     ("a panic in an operator is an error", a_panic_in_an_operator_is_an_error),
@@ -100,7 +101,7 @@ fn dot_tests_of_stacks(comm: &Rc<dyn Comm>) {
     fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
         for (assignment, summation) in MODES {
             let dense = dense_stack::<S>(comm, 5, 12, assignment, summation);
-            let ct = ct_stack::<S>(comm, 5, PlanOptions { assignment, summation });
+            let ct = ct_stack::<S>(comm, 5, PlanOptions { assignment, summation, ..PlanOptions::default() });
             for stack in [dense, ct] {
                 for (what, test) in stack_dot_tests(&stack, 3).unwrap() {
                     assert!(test.passes::<S>(), "{what} {} {assignment:?} {summation:?}: {test:?}", S::NAME);
@@ -126,7 +127,8 @@ pub fn ct_stack<S: Scalar>(comm: &Rc<dyn Comm>, count: usize, options: PlanOptio
         },
         |index| Ok(Box::new(ParallelCt::new(&model, &part(index), detector())?) as Boxed<S>),
     );
-    Stack::build(Team::new(comm.clone()), &factory, options).unwrap()
+    let reduction = REDUCTION.get().copied().unwrap_or_default();
+    Stack::build(Team::new(comm.clone()), &factory, PlanOptions { reduction, ..options }).unwrap()
 }
 
 fn gather_keeps_the_order_of_operators(comm: &Rc<dyn Comm>) {
@@ -309,8 +311,10 @@ fn the_local_mean_is_its_definition(comm: &Rc<dyn Comm>) {
 }
 
 fn an_iteration_sends_one_vector_and_no_scalar(comm: &Rc<dyn Comm>) {
-    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
-        let stack = dense_stack::<S>(comm, 7, 13, Assignment::Contiguous, Summation::Fast);
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>, columns: usize, reduction: Reduction) {
+        let options = PlanOptions { reduction, ..PlanOptions::default() };
+        let build = |index| Ok(Box::new(dense::<S>(rows_of(index), columns, 100 + index as u64)) as Boxed<S>);
+        let stack = stack_of::<S>(comm, 7, columns, options, build).unwrap();
         let (y, _) = random_data(&stack);
         let mut cg = Cg::new(&stack, &CgParams { damping: 0.5, ..CgParams::default() }, &y, None);
         cg.start().unwrap();
@@ -323,10 +327,52 @@ fn an_iteration_sends_one_vector_and_no_scalar(comm: &Rc<dyn Comm>) {
                 assert_eq!(after.calls - before.calls, expected, "{kind:?}");
             }
             let sent = stack.team().meter().of(Kind::VectorReduction).bytes - before[0].bytes;
-            assert_eq!((1, sent), stack.plan().reduction(comm.rank()));
+            assert_eq!((1, sent), stack.reduction());
+            match stack.team().through() {
+                Through::Messages => assert_eq!((1, sent), stack.plan().reduction(comm.rank())),
+                Through::Shared => assert_eq!(sent, 0),
+                Through::SharedAndMessages => assert!(sent == 0 || sent >= stack.plan().reduction(comm.rank()).1),
+            }
         }
     }
-    each_scalar!(check, comm);
+    for columns in [13, 300] {
+        for reduction in [Reduction::Auto, Reduction::Messages, Reduction::Shared] {
+            each_scalar!(check, comm, columns, reduction);
+        }
+    }
+}
+
+fn two_stacks_at_once(comm: &Rc<dyn Comm>) {
+    for summation in [Summation::Fast, Summation::Ordered] {
+        for reduction in [Reduction::Auto, Reduction::Messages, Reduction::Shared] {
+            let options = PlanOptions { summation, reduction, ..PlanOptions::default() };
+            let stack = |factor: f64| {
+                stack_of::<f64>(comm, 7, 300, options, move |index| {
+                    let mut matrix = matrix::<f64>(rows_of(index), 300, 100 + index as u64);
+                    matrix *= factor;
+                    Ok(Box::new(Dense::new(Shape::new([("x", 300)]), matrix).unwrap()) as Boxed<f64>)
+                })
+                .unwrap()
+            };
+            let (one, two) = (stack(1.0), stack(2.0));
+            let x = stackphys::testing::random(one.domain(), 1, 1);
+            let (mut a, mut b) = (one.zero_sum(), two.zero_sum());
+            let (mut c, mut swapped) = (one.zero_sum(), one.zero_model());
+            for _ in 0..20 {
+                one.normal(&x, &mut a).unwrap();
+                two.normal(&x, &mut b).unwrap();
+                two.normal(&x, &mut c).unwrap(); // made by the other stack
+                one.normal(&x, &mut swapped).unwrap(); // lives in no segment
+                let near = |k: usize| (4.0 * a.as_slice()[k] - b.as_slice()[k]).abs() < 1e-9 * b.as_slice()[k].abs();
+                assert!((0..300).all(near));
+                assert_eq!(b.as_slice(), c.as_slice());
+                assert!(summation == Summation::Fast || a.as_slice() == swapped.as_slice());
+            }
+            drop(one);
+            two.normal(&x, &mut c).unwrap();
+            assert_eq!(b.as_slice(), c.as_slice());
+        }
+    }
 }
 
 /// A stack whose members fault when the first element of what they are given says so.
