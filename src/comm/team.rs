@@ -387,25 +387,59 @@ impl Team {
 
     /// What rank 0 makes, on all ranks, or its fault as the same error on all. The others do not call `make`.
     ///
-    /// Collective: yes, one scalar reduction and two broadcasts.
+    /// For anything that serde knows: parameters, shapes, tables. Large arrays go by [`share`](Self::share). Collective:
+    /// yes, three scalar reductions and two broadcasts.
     pub fn from_rank_0<T: Serialize + DeserializeOwned>(
         &self,
         make: impl FnOnce() -> Result<T, Fault>,
     ) -> Result<T, Error> {
-        let made = if self.rank() == 0 { make().map(Some) } else { Ok(None) };
+        self.from_rank(0, make)
+    }
+
+    /// As [`from_rank_0`](Self::from_rank_0), from another rank.
+    pub fn from_rank<T: Serialize + DeserializeOwned>(
+        &self,
+        root: usize,
+        make: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let made = if self.rank() == root { make().map(Some) } else { Ok(None) };
         let made = self.agree(made)?;
         let encoded = match &made {
             Some(value) => serde_json::to_vec(value).map_err(|why| Fault::new(format!("cannot pass on: {why}"))),
             None => Ok(Vec::new()),
         };
-        let bytes = self.broadcast_bytes(self.agree(encoded)?, 0);
+        let bytes = self.broadcast_bytes(self.agree(encoded)?, root);
         match made {
             Some(value) => self.agree(Ok(value)),
             None => self.agree(
                 serde_json::from_slice(&bytes)
-                    .map_err(|why| Fault::new(format!("cannot read what rank 0 sent: {why}"))),
+                    .map_err(|why| Fault::new(format!("cannot read what rank {root} sent: {why}"))),
             ),
         }
+    }
+
+    /// The numbers that rank 0 makes, on all ranks, however many: longer ones than 2³¹ bytes are cut on the way.
+    ///
+    /// So data that a factory needs are read once. Collective: yes, three scalar reductions and three broadcasts.
+    ///
+    /// ```
+    /// use stackphys::comm::{Team, threads};
+    /// let maps = threads::run(2, |comm| Team::new(comm).share(|| Ok(vec![1.5f32, 2.5])).unwrap());
+    /// assert_eq!(maps[1], [1.5, 2.5]);
+    /// ```
+    pub fn share<S: Scalar>(&self, make: impl FnOnce() -> Result<Vec<S>, Fault>) -> Result<Vec<S>, Error> {
+        let made = if self.rank() == 0 { make() } else { Ok(Vec::new()) };
+        let mut numbers = self.agree(made)?;
+        let len = self.from_rank_0(|| Ok(numbers.len()))?;
+        numbers.resize(len, S::default());
+        self.broadcast(&mut numbers, 0);
+        Ok(numbers)
+    }
+
+    /// The numbers of `root`, on all ranks. All have the same length. Collective: yes, one broadcast; does not settle.
+    pub(crate) fn broadcast<S: Scalar>(&self, numbers: &mut [S], root: usize) {
+        self.meter.count(Kind::Broadcast, size_of_val(numbers));
+        self.comm.broadcast(S::buf_mut(numbers), root);
     }
 
     /// The host of each rank. Collective: yes, two gathers.

@@ -78,3 +78,30 @@ pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync 
         None
     }
 }
+
+impl<X: Scalar, Y: Scalar<Real = X::Real>> LinearOperator<X, Y> for Box<dyn LinearOperator<X, Y>> {
+    fn domain(&self) -> &Shape {
+        (**self).domain()
+    }
+    fn range(&self) -> &Shape {
+        (**self).range()
+    }
+    fn apply_forward(&self, x: &[X], y: &mut [Y], work: &mut Work) -> Result<(), Fault> {
+        (**self).apply_forward(x, y, work)
+    }
+    fn apply_adjoint(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
+        (**self).apply_adjoint(y, x, work)
+    }
+    fn apply_adjoint_add(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
+        (**self).apply_adjoint_add(y, x, work)
+    }
+    fn apply_normal_add(&self, x: &[X], out: &mut [X], work: &mut Work) -> Result<(), Fault> {
+        (**self).apply_normal_add(x, out, work)
+    }
+    fn structure(&self) -> Structure {
+        (**self).structure()
+    }
+    fn norm_squared_bound(&self) -> Option<f64> {
+        (**self).norm_squared_bound()
+    }
+}

@@ -31,6 +31,12 @@ impl Description {
     pub fn new(name: impl Into<String>, domain: Shape, range: Shape) -> Self {
         Description { name: name.into(), domain, range, bytes: 0, scratch_bytes: 0, cost: 1.0 }
     }
+
+    /// A fault if what was built has other shapes than described.
+    pub(super) fn expect_built(&self, domain: &Shape, range: &Shape) -> Result<(), Fault> {
+        self.domain.expect(domain, &format!("domain of `{}` as built", self.name))?;
+        self.range.expect(range, &format!("range of `{}` as built", self.name))
+    }
 }
 
 /// Makes the members of a stack by their index.
@@ -63,9 +69,9 @@ pub trait Factory<X: Scalar, Y: Scalar<Real = X::Real> = X> {
 /// assert_eq!(y.block_slice(2).unwrap(), [3.0; 4]);
 /// ```
 pub struct FromFn<D, B> {
-    count: usize,
-    describe: D,
-    build: B,
+    pub(super) count: usize,
+    pub(super) describe: D,
+    pub(super) build: B,
 }
 
 impl<D, B> FromFn<D, B> {

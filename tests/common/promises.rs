@@ -9,14 +9,15 @@ use ndarray_linalg::{LeastSquaresSvd, SVD};
 use num_complex::Complex;
 use stackphys::comm::{Comm, Kind, Reduction, Solo, Summation, Team, Through};
 use stackphys::error::Phase;
-use stackphys::operator::Closure;
-use stackphys::physics::{Identity, ParallelCt};
+use stackphys::operator::{Closure, Differentiable, Point, Work};
+use stackphys::physics::noise::{self, AnyNoise};
+use stackphys::physics::{Identity, Intensity, ParallelCt};
 use stackphys::solver::{
     Cg, CgParams, Method, NormSquared, NormSquaredEstimate, PowerParams, Progress, PseudoInverse, drive, norm_squared,
     pseudo_inverse, stop,
 };
 use stackphys::space::{Order, Selection};
-use stackphys::stack::{Assignment, Description, FromFn, PlanOptions, Stack};
+use stackphys::stack::{AnyOperator, Assignment, Description, FromFn, Gather, PlanOptions, SmoothStack, Stack};
 use stackphys::testing::stack_dot_tests;
 use stackphys::{Fault, Scalar, Shape};
 
@@ -29,6 +30,11 @@ pub const ALL: &[Promise] = &[
     ("a stack equals its dense matrix", a_stack_equals_its_dense_matrix),
     ("dot tests of stacks", dot_tests_of_stacks),
     ("gather keeps the order of operators", gather_keeps_the_order_of_operators),
+    ("three ways to gather give the same bits", three_ways_to_gather_give_the_same_bits),
+    ("a smooth stack is its members", a_smooth_stack_is_its_members),
+    ("a fault in a derivative is the same error on all ranks", a_fault_in_a_derivative_is_the_same_error),
+    ("shared numbers reach every rank", shared_numbers_reach_every_rank),
+    ("noise does not depend on the ranks", noise_does_not_depend_on_the_ranks),
     ("ordered sums have the same bits as one process", ordered_sums_have_the_same_bits_as_one_process),
     ("two identities have squared norm 2", two_identities_have_squared_norm_2),
     ("bounds of the squared norm hold", bounds_of_the_squared_norm_hold),
@@ -148,6 +154,195 @@ fn gather_keeps_the_order_of_operators(comm: &Rc<dyn Comm>) {
         let on_root = stack.gather(&y, Some(root)).unwrap();
         assert_eq!(on_root, if comm.rank() == root { expected } else { Vec::new() });
     }
+}
+
+fn three_ways_to_gather_give_the_same_bits(comm: &Rc<dyn Comm>) {
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
+        for (count, assignment) in [(1, Assignment::Contiguous), (6, Assignment::RoundRobin), (7, Assignment::ByCost)] {
+            let stack = dense_stack::<S>(comm, count, 4, assignment, Summation::Fast);
+            let mut y = stackphys::testing::random::<S>(stack.range(), 3, 1);
+            if let Some(block) = y.block_slice_mut(count - 1) {
+                block[0] = S::from_parts(f64::NAN, 1e-40); // what a careless serialisation would lose
+            }
+            let root = comm.size() - 1;
+            for root in [None, Some(0), Some(root)] {
+                let [a, b, c] = [Gather::Concatenated, Gather::Broadcast, Gather::Objects]
+                    .map(|how| bytes(&stack.gather_by(how, &y, root).unwrap()));
+                assert!(a == b && a == c);
+                let here = root.is_none_or(|root| root == comm.rank());
+                assert_eq!(a.len(), if here { stack.range().len() * size_of::<S>() } else { 0 });
+            }
+            let block = stack.block_everywhere(&y, count - 1).unwrap();
+            assert_eq!(block.len(), rows_of(count - 1));
+            assert!(stack.block_everywhere(&y, count).is_err());
+        }
+    }
+    each_scalar!(check, comm);
+}
+
+/// Linear and smooth members in turn: `[B_0 x; |B_1 x|²; B_2 x; …]`.
+fn mixed_stack<S: Scalar>(comm: &Rc<dyn Comm>, count: usize, columns: usize, options: PlanOptions) -> SmoothStack<S> {
+    let factory = FromFn::new(
+        count,
+        |index| {
+            let (domain, range) = (Shape::new([("x", columns)]), Shape::new([("row", rows_of(index))]));
+            Ok(Description::new(format!("block {index}"), domain, range))
+        },
+        |index| {
+            let matrix = dense::<S>(rows_of(index), columns, 100 + index as u64);
+            Ok(match index % 2 {
+                0 => AnyOperator::Linear(Box::new(matrix)),
+                _ => AnyOperator::Smooth(Box::new(Intensity(matrix))),
+            })
+        },
+    );
+    SmoothStack::build(Team::new(comm.clone()), &factory, options).unwrap()
+}
+
+fn a_smooth_stack_is_its_members(comm: &Rc<dyn Comm>) {
+    fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
+        let (count, columns) = (5, 6);
+        for (assignment, summation) in MODES {
+            let options = PlanOptions { assignment, summation, ..PlanOptions::default() };
+            let stack = mixed_stack::<S>(comm, count, columns, options);
+            let (x, h) =
+                (stackphys::testing::random(stack.domain(), 1, 1), stackphys::testing::random(stack.domain(), 1, 2));
+            let v = stackphys::testing::random::<S>(stack.range(), 1, 3);
+            let (mut value, mut slope, mut pulled) = (stack.zero_data(), stack.zero_data(), stack.zero_model());
+            let mut at = stack.points();
+            for _ in 0..2 {
+                stack.linearize(&x, &mut value, &mut at).unwrap(); // slots are used again
+            }
+            stack.jvp(&at, &h, &mut slope).unwrap();
+            stack.vjp(&at, &v, &mut pulled).unwrap();
+            let mut again = stack.zero_data();
+            stack.forward(&x, &mut again).unwrap();
+            let [value, slope, v, again] = [&value, &slope, &v, &again].map(|y| stack.gather(y, None).unwrap());
+            assert_eq!(bytes(&value), bytes(&again));
+
+            // by hand, with the dense blocks
+            let (x, h) = (Array1::from(x.as_slice().to_vec()), Array1::from(h.as_slice().to_vec()));
+            let mut start = 0;
+            let mut expected = Array1::<S>::zeros(columns);
+            for index in 0..count {
+                let block = matrix::<S>(rows_of(index), columns, 100 + index as u64);
+                let (bx, bh) = (block.dot(&x), block.dot(&h));
+                let range = start..start + rows_of(index);
+                start = range.end;
+                let (own_value, own_slope, weight) = match index % 2 {
+                    0 => (bx.clone(), bh, Array1::from(v[range.clone()].to_vec())),
+                    _ => (
+                        bx.mapv(|z| S::from_f64(z.modulus_squared())),
+                        ndarray::Zip::from(&bx).and(&bh).map_collect(|z, h| S::from_f64(2.0 * (z.conj() * *h).re())),
+                        ndarray::Zip::from(&bx)
+                            .and(&Array1::from(v[range.clone()].to_vec()))
+                            .map_collect(|z, v| *z * S::from_f64(2.0 * v.re())),
+                    ),
+                };
+                assert!(distance(&value[range.clone()], &own_value) < tolerance::<S>());
+                assert!(distance(&slope[range], &own_slope) < tolerance::<S>());
+                expected += &adjoint_of(&block).dot(&weight);
+            }
+            assert!(distance(pulled.as_slice(), &expected) < tolerance::<S>());
+        }
+    }
+    each_scalar!(check, comm);
+}
+
+/// |x|² that refuses some points, some directions and some weights.
+struct Moody(usize);
+
+impl Differentiable<f64> for Moody {
+    fn domain(&self) -> &Shape {
+        static SHAPE: std::sync::LazyLock<Shape> = std::sync::LazyLock::new(|| Shape::new([("x", 3)]));
+        &SHAPE
+    }
+    fn range(&self) -> &Shape {
+        Differentiable::domain(self)
+    }
+    fn point(&self) -> Point {
+        Point::new(())
+    }
+    fn evaluate(&self, x: &[f64], value: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
+        value.copy_from_slice(x);
+        self.refuse(x[0], "evaluate")
+    }
+    fn linearize(&self, x: &[f64], value: &mut [f64], _at: &mut Point, work: &mut Work) -> Result<(), Fault> {
+        self.evaluate(x, value, work).map_err(|_| Fault::new("linearize trouble"))
+    }
+    fn jvp(&self, _at: &Point, dx: &[f64], dy: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
+        dy.copy_from_slice(dx);
+        self.refuse(dx[0], "jvp")
+    }
+    fn vjp_add(&self, _at: &Point, dy: &[f64], dx: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
+        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
+        self.refuse(dy[0], "vjp")
+    }
+}
+
+impl Moody {
+    fn refuse(&self, marker: f64, what: &str) -> Result<(), Fault> {
+        assert!(self.0 != 4 || marker != 13.0, "{what} went astray");
+        if self.0 == 2 && marker == 13.0 { Err(Fault::new(format!("{what} trouble"))) } else { Ok(()) }
+    }
+}
+
+fn a_fault_in_a_derivative_is_the_same_error(comm: &Rc<dyn Comm>) {
+    let line = Shape::new([("x", 3)]);
+    let factory = FromFn::new(
+        5,
+        |index| Ok(Description::new(format!("moody {index}"), line.clone(), line.clone())),
+        |index| Ok(AnyOperator::Smooth(Box::new(Moody(index)) as Box<dyn Differentiable<f64>>)),
+    );
+    let stack = SmoothStack::build(Team::new(comm.clone()), &factory, PlanOptions::default()).unwrap();
+    let (mut x, mut y, mut at) = (stack.zero_model(), stack.zero_data(), stack.points());
+    let (good, mut out) = (stack.zero_model(), stack.zero_model());
+    for _ in 0..2 {
+        x.fill(13.0);
+        let mut errors =
+            vec![stack.forward(&x, &mut y).unwrap_err(), stack.linearize(&x, &mut y, &mut at).unwrap_err()];
+        stack.linearize(&good, &mut y, &mut at).unwrap();
+        errors.push(stack.jvp(&at, &x, &mut y).unwrap_err());
+        y.fill(13.0);
+        errors.push(stack.vjp(&at, &y, &mut out).unwrap_err());
+        for (error, what) in errors.iter().zip(["evaluate", "linearize", "jvp", "vjp"]) {
+            // operator 4 panics at the same time: the lowest is told, and how many ranks had a fault
+            assert_eq!(error.fault().operator, Some(2), "{error}");
+            assert!(error.fault().text.contains(&format!("{what} trouble")), "{error}");
+            let owners = stack.plan().owners();
+            assert_eq!(error.ranks(), if owners[2] == owners[4] { 1 } else { 2 });
+        }
+        y.fill(1.0);
+        stack.vjp(&at, &y, &mut out).unwrap();
+        assert_eq!(out.as_slice(), [5.0; 3]);
+    }
+}
+
+fn shared_numbers_reach_every_rank(comm: &Rc<dyn Comm>) {
+    let team = Team::new(comm.clone());
+    // longer than one message
+    let numbers = team.share(|| Ok((0..(1 << 20) + 3).map(|k| Complex::new(k as f32, -1.0)).collect())).unwrap();
+    assert_eq!((numbers.len(), numbers[1 << 20]), ((1 << 20) + 3, Complex::new((1 << 20) as f32, -1.0)));
+    assert!(team.share::<f64>(|| Ok(Vec::new())).unwrap().is_empty());
+    assert!(team.share::<f64>(|| Err(Fault::new("no maps"))).unwrap_err().to_string().contains("no maps"));
+}
+
+fn noise_does_not_depend_on_the_ranks(comm: &Rc<dyn Comm>) {
+    let noisy = |comm: &Rc<dyn Comm>, assignment| {
+        let stack = dense_stack::<Complex<f32>>(comm, 5, 4, assignment, Summation::Fast);
+        let (x, mut y) = (stackphys::testing::random(stack.domain(), 1, 1), stack.zero_data());
+        let noise = AnyNoise::Gaussian(noise::Gaussian { sigma: 0.5 });
+        stack.forward_noisy(&x, &mut y, |index| (index != 2).then_some(&noise), 11).unwrap();
+        bytes(&stack.gather(&y, None).unwrap())
+    };
+    let alone: Rc<dyn Comm> = Rc::new(Solo);
+    assert_eq!(noisy(comm, Assignment::RoundRobin), noisy(&alone, Assignment::Contiguous));
+    // an operator whose noise cannot be drawn is told
+    let stack = dense_stack::<f64>(comm, 5, 4, Assignment::Contiguous, Summation::Fast);
+    let (x, mut y) = (stackphys::testing::random(stack.domain(), 1, 1), stack.zero_data());
+    let counts = AnyNoise::Poisson(noise::Poisson { gain: 1.0 });
+    let error = stack.forward_noisy(&x, &mut y, |index| (index == 3).then_some(&counts), 1).unwrap_err();
+    assert_eq!(error.fault().operator, Some(3));
 }
 
 fn ordered_sums_have_the_same_bits_as_one_process(comm: &Rc<dyn Comm>) {

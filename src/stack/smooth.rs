@@ -1,0 +1,186 @@
+//! A stack whose operators need not be linear: values, and derivatives at a point.
+
+use std::ops::Deref;
+
+use super::{Description, Frame, PlanOptions};
+use crate::comm::Team;
+use crate::error::{Error, Fault, Phase};
+use crate::operator::{Differentiable, Linear, LinearOperator, Point, Work};
+use crate::scalar::Scalar;
+use crate::space::Vector;
+
+/// A member of a stack that may be linear or smooth.
+///
+/// An enum, since a blanket implementation of smooth for linear would forbid generic wrappers.
+pub enum AnyOperator<X: Scalar, Y: Scalar<Real = X::Real> = X> {
+    /// A linear operator; its derivative is itself.
+    Linear(Box<dyn LinearOperator<X, Y>>),
+    /// A differentiable one.
+    Smooth(Box<dyn Differentiable<X, Y>>),
+}
+
+/// Makes the members of a [`SmoothStack`] by their index; `describe` on all ranks, `build` on the owner.
+pub trait SmoothFactory<X: Scalar, Y: Scalar<Real = X::Real> = X> {
+    /// How many members there are.
+    fn count(&self) -> usize;
+    /// What member `index` looks like.
+    fn describe(&self, index: usize) -> Result<Description, Fault>;
+    /// Builds member `index`.
+    fn build(&self, index: usize) -> Result<AnyOperator<X, Y>, Fault>;
+}
+
+impl<X, Y, D, B> SmoothFactory<X, Y> for super::FromFn<D, B>
+where
+    X: Scalar,
+    Y: Scalar<Real = X::Real>,
+    D: Fn(usize) -> Result<Description, Fault>,
+    B: Fn(usize) -> Result<AnyOperator<X, Y>, Fault>,
+{
+    fn count(&self) -> usize {
+        self.count
+    }
+    fn describe(&self, index: usize) -> Result<Description, Fault> {
+        (self.describe)(index)
+    }
+    fn build(&self, index: usize) -> Result<AnyOperator<X, Y>, Fault> {
+        (self.build)(index)
+    }
+}
+
+/// A stack `F = [F_0; F_1; …]` of smooth operators, linear ones among them, over a team of ranks.
+///
+/// It has values (`forward`), a linearisation that fills this rank's [`Points`], and products with the derivative there.
+/// Vectors are laid out as in a [`Stack`](super::Stack).
+///
+/// ```
+/// use stackphys::operator::{Differentiable, LinearOperator};
+/// use stackphys::physics::{Identity, Intensity};
+/// use stackphys::stack::{AnyOperator, Description, FromFn, SmoothStack};
+/// use stackphys::{Shape, comm::Team};
+/// let line = Shape::new([("x", 2)]);
+/// let factory = FromFn::new( // [x; |x|²]
+///     2,
+///     |_| Ok(Description::new("member", line.clone(), line.clone())),
+///     |index| Ok(match index {
+///         0 => AnyOperator::Linear(Box::new(Identity::new(line.clone()))),
+///         _ => AnyOperator::Smooth(Box::new(Intensity(Identity::new(line.clone())))),
+///     }),
+/// );
+/// let stack = SmoothStack::<f64>::build(Team::solo(), &factory, Default::default()).unwrap();
+/// let (mut x, mut value, mut at) = (stack.zero_model(), stack.zero_data(), stack.points());
+/// x.fill(3.0);
+/// stack.linearize(&x, &mut value, &mut at).unwrap();
+/// assert_eq!(value.as_slice(), [3.0, 3.0, 9.0, 9.0]);
+/// let mut gradient = stack.zero_model();
+/// value.fill(1.0);
+/// stack.vjp(&at, &value, &mut gradient).unwrap();
+/// assert_eq!(gradient.as_slice(), [7.0, 7.0]); // 1 + 2·3
+/// ```
+pub struct SmoothStack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
+    frame: Frame<X, Y>,
+    members: Vec<Smooth<X, Y>>,
+}
+
+/// What this rank's operators remember of the point at which a stack was linearised.
+pub struct Points(Vec<Point>);
+
+impl<X: Scalar, Y: Scalar<Real = X::Real>> Deref for SmoothStack<X, Y> {
+    type Target = Frame<X, Y>;
+    fn deref(&self) -> &Frame<X, Y> {
+        &self.frame
+    }
+}
+
+impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
+    /// Plans the stack, checks that all ranks made the same plan, and builds this rank's operators.
+    ///
+    /// Collective: yes. Errors: as [`Stack::build`](super::Stack::build).
+    pub fn build(team: Team, factory: &dyn SmoothFactory<X, Y>, options: PlanOptions) -> Result<Self, Error> {
+        let team = team.with_summation(options.summation).with_reduction(options.reduction);
+        let plan = Frame::<X, Y>::plan_of(&team, factory.count(), |index| factory.describe(index), options)?;
+        let members = Frame::<X, Y>::build_members(&team, &plan, |index, described| {
+            let operator: Box<dyn Differentiable<X, Y>> = match factory.build(index)? {
+                AnyOperator::Linear(operator) => Box::new(Linear(operator)),
+                AnyOperator::Smooth(operator) => operator,
+            };
+            described.expect_built(operator.domain(), operator.range())?;
+            Ok(Smooth { index, name: described.name.clone(), operator })
+        })?;
+        Ok(SmoothStack { frame: Frame::new(team, plan), members })
+    }
+
+    /// Slots for [`linearize`](Self::linearize) to fill. Collective: no.
+    pub fn points(&self) -> Points {
+        Points(self.members.iter().map(|member| member.operator.point()).collect())
+    }
+
+    /// `y = F(x)`. Collective: yes, one scalar reduction, which settles.
+    pub fn forward(&self, x: &Vector<X>, y: &mut Vector<Y>) -> Result<(), Error> {
+        let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
+        self.fill_blocks(y, fits, |local, block, work| {
+            self.members[local].call(Phase::Forward, |operator| operator.evaluate(x.as_slice(), block, work))
+        });
+        self.team().settle()
+    }
+
+    /// `value = F(x)`, and fills `at` for the derivatives at `x`. Collective: yes, one scalar reduction, which settles.
+    pub fn linearize(&self, x: &Vector<X>, value: &mut Vector<Y>, at: &mut Points) -> Result<(), Error> {
+        let fits = self.expect_model(x, "x").and(self.expect_points(at));
+        let fits = fits.map_err(|fault| fault.in_phase(Phase::Forward));
+        self.fill_blocks(value, fits, |local, block, work| {
+            let point = &mut at.0[local];
+            self.members[local].call(Phase::Forward, |operator| operator.linearize(x.as_slice(), block, point, work))
+        });
+        self.team().settle()
+    }
+
+    /// `dy = F′(x) dx` at the point `at`. Collective: yes, one scalar reduction, which settles.
+    pub fn jvp(&self, at: &Points, dx: &Vector<X>, dy: &mut Vector<Y>) -> Result<(), Error> {
+        let fits = self.expect_model(dx, "dx").and(self.expect_points(at));
+        let fits = fits.map_err(|fault| fault.in_phase(Phase::Forward));
+        self.fill_blocks(dy, fits, |local, block, work| {
+            self.members[local].call(Phase::Forward, |operator| operator.jvp(&at.0[local], dx.as_slice(), block, work))
+        });
+        self.team().settle()
+    }
+
+    /// `dx = F′(x)* dy = Σ F_i′(x)* dy_i` at the point `at`. Collective: yes, one vector reduction, which settles.
+    pub fn vjp(&self, at: &Points, dy: &Vector<Y>, dx: &mut Vector<X>) -> Result<(), Error> {
+        let fits = self.expect_data(dy, "dy").and(self.expect_points(at));
+        let fits = fits.map_err(|fault| fault.in_phase(Phase::Adjoint));
+        self.sum_over_local(dx, fits, |local, out, work: &mut Work| {
+            let member = &self.members[local];
+            let block = dy.block_slice(member.index).unwrap_or_default();
+            member.call(Phase::Adjoint, |operator| operator.vjp_add(&at.0[local], block, out, work))
+        })
+    }
+
+    fn expect_points(&self, at: &Points) -> Result<(), Fault> {
+        if at.0.len() == self.members.len() {
+            return Ok(());
+        }
+        let (want, got) = (self.members.len(), at.0.len());
+        Err(Fault::new(format!("the points are of another stack: expected {want} on this rank, got {got}"))
+            .hint("make them with `points()` of this stack"))
+    }
+}
+
+/// A smooth operator with its index in the stack, as its owner calls it.
+struct Smooth<X: Scalar, Y: Scalar<Real = X::Real>> {
+    index: usize,
+    name: String,
+    operator: Box<dyn Differentiable<X, Y>>,
+}
+
+impl<X: Scalar, Y: Scalar<Real = X::Real>> Smooth<X, Y> {
+    fn call(
+        &self,
+        phase: Phase,
+        action: impl FnOnce(&dyn Differentiable<X, Y>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        super::guarded(|| action(&*self.operator)).map_err(|mut fault| {
+            fault.text = format!("`{}`: {}", self.name, fault.text);
+            fault.in_operator(self.index).in_phase(phase)
+        })
+    }
+}
