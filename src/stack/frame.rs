@@ -167,7 +167,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             let Some(block) = y.block_slice_mut(*index) else { continue };
             if let Err(fault) = fill(local, block, work) {
                 block.fill(Y::default());
-                self.team.note(fault);
+                self.team.note(fault.in_operator(*index));
             }
         }
         add_seconds(&self.seconds.operators, begin);
@@ -199,7 +199,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
                 out.fill(X::default());
                 for local in 0..self.local.len() {
                     if let Err(fault) = add_term(local, out.as_mut_slice(), work) {
-                        self.team.note(fault);
+                        self.team.note(fault.in_operator(self.local[local]));
                     }
                 }
                 add_seconds(&self.seconds.operators, begin);

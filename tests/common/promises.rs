@@ -12,6 +12,8 @@ use stackphys::error::Phase;
 use stackphys::operator::{Closure, Differentiable, Point, Work};
 use stackphys::physics::noise::{self, AnyNoise};
 use stackphys::physics::{Identity, Intensity, ParallelCt};
+use stackphys::recon::fidelity::{Amplitude, AnyFidelity, Huber, L1, L2, L2Ball};
+use stackphys::recon::{DataTerm, Loss};
 use stackphys::solver::{
     Cg, CgParams, Method, NormSquared, NormSquaredEstimate, PowerParams, Progress, PseudoInverse, drive, norm_squared,
     pseudo_inverse, stop,
@@ -35,6 +37,8 @@ pub const ALL: &[Promise] = &[
     ("a fault in a derivative is the same error on all ranks", a_fault_in_a_derivative_is_the_same_error),
     ("shared numbers reach every rank", shared_numbers_reach_every_rank),
     ("noise does not depend on the ranks", noise_does_not_depend_on_the_ranks),
+    ("a data term is the sum of its operators'", a_data_term_is_the_sum_of_its_operators),
+    ("a gradient costs one vector reduction", a_gradient_costs_one_vector_reduction),
     ("ordered sums have the same bits as one process", ordered_sums_have_the_same_bits_as_one_process),
     ("two identities have squared norm 2", two_identities_have_squared_norm_2),
     ("bounds of the squared norm hold", bounds_of_the_squared_norm_hold),
@@ -343,6 +347,79 @@ fn noise_does_not_depend_on_the_ranks(comm: &Rc<dyn Comm>) {
     let counts = AnyNoise::Poisson(noise::Poisson { gain: 1.0 });
     let error = stack.forward_noisy(&x, &mut y, |index| (index == 3).then_some(&counts), 1).unwrap_err();
     assert_eq!(error.fault().operator, Some(3));
+}
+
+fn a_data_term_is_the_sum_of_its_operators(comm: &Rc<dyn Comm>) {
+    type C = Complex<f64>;
+    let (count, columns) = (5, 6);
+    let each = vec![
+        AnyFidelity::L2(L2 { sigma: 0.3 }),
+        AnyFidelity::L1(L1 {}),
+        AnyFidelity::Huber(Huber { delta: 0.5 }),
+        AnyFidelity::L2(L2 { sigma: 2.0 }),
+        AnyFidelity::Amplitude(Amplitude {}),
+    ];
+    for (assignment, summation) in MODES {
+        let stack = dense_stack::<C>(comm, count, columns, assignment, summation);
+        let x = stackphys::testing::random::<C>(stack.domain(), 1, 1);
+        let y = stackphys::testing::random::<C>(stack.range(), 1, 2);
+        let whole = stack.gather(&y, None).unwrap();
+        for fidelities in [each.clone(), vec![each[2].clone()]] {
+            let term = DataTerm::new(&stack, &y, fidelities.clone()).unwrap();
+            let (mut value, mut gradient, mut start) = (0.0, Array1::<C>::zeros(columns), 0);
+            for index in 0..count {
+                let block = matrix::<C>(rows_of(index), columns, 100 + index as u64);
+                let own = &whole[start..start + rows_of(index)];
+                start += rows_of(index);
+                let mut u = block.dot(&Array1::from(x.as_slice().to_vec())).to_vec();
+                value += term.fidelity(index).value(&u, own).unwrap();
+                term.fidelity(index).gradient(&mut u, own).unwrap();
+                gradient += &adjoint_of(&block).dot(&Array1::from(u));
+            }
+            let mut out = stack.zero_model();
+            assert!((term.value(&x).unwrap() / value - 1.0).abs() < 1e-12);
+            assert!((term.gradient(&x, &mut out).unwrap() / value - 1.0).abs() < 1e-12);
+            assert!(distance(out.as_slice(), &gradient) < 1e-12);
+            let mean = DataTerm::new(&stack, &y, fidelities).unwrap().with_loss(Loss::Mean);
+            assert!((mean.gradient(&x, &mut out).unwrap() * count as f64 / value - 1.0).abs() < 1e-12);
+            assert!(distance(out.as_slice(), &(gradient / C::new(count as f64, 0.0))) < 1e-12);
+        }
+        // the proximal map is that of each block
+        let term = DataTerm::new(&stack, &y, each.clone()).unwrap();
+        let mut v = stackphys::testing::random::<C>(stack.range(), 1, 3);
+        let before = stack.gather(&v, None).unwrap();
+        term.prox_of_measurements(&mut v, 0.7).unwrap();
+        let (after, mut start) = (stack.gather(&v, None).unwrap(), 0);
+        for (index, fidelity) in each.iter().enumerate() {
+            let range = start..start + rows_of(index);
+            start = range.end;
+            let mut own = before[range.clone()].to_vec();
+            fidelity.prox(&mut own, &whole[range.clone()], 0.7).unwrap();
+            assert_eq!(own, after[range]);
+        }
+        // what does not fit, and what has no gradient
+        assert!(DataTerm::new(&stack, &y, each[..2].to_vec()).is_err());
+        let ball = DataTerm::new(&stack, &y, vec![AnyFidelity::L2Ball(L2Ball { radius: 1.0 })]).unwrap();
+        let error = ball.gradient(&x, &mut stack.zero_model()).unwrap_err();
+        assert_eq!(error.fault().operator, Some(0));
+    }
+}
+
+fn a_gradient_costs_one_vector_reduction(comm: &Rc<dyn Comm>) {
+    let stack = dense_stack::<f32>(comm, 5, 6, Assignment::Contiguous, Summation::Fast);
+    let y = stackphys::testing::random::<f32>(stack.range(), 1, 2);
+    let (x, mut out) = (stackphys::testing::random::<f32>(stack.domain(), 1, 1), stack.zero_sum());
+    let term = DataTerm::new(&stack, &y, vec![AnyFidelity::default()]).unwrap();
+    let before = stack.team().meter().all();
+    term.gradient(&x, &mut out).unwrap();
+    let after = stack.team().meter().all();
+    let calls = |kind: Kind| after[kind as usize].calls - before[kind as usize].calls;
+    assert_eq!((calls(Kind::VectorReduction), calls(Kind::ScalarReduction)), (1, 1));
+    assert_eq!((calls(Kind::Gather), calls(Kind::Broadcast), calls(Kind::Agreement)), (0, 0, 0));
+    // and a forward to local parts nothing
+    let mut local = stack.zero_data();
+    stack.forward_unsettled(&x, &mut local);
+    assert_eq!(stack.team().meter().all(), after);
 }
 
 fn ordered_sums_have_the_same_bits_as_one_process(comm: &Rc<dyn Comm>) {

@@ -3,7 +3,7 @@
 //! A fidelity knows no operator and no ranks: it works on the measurements of one operator, as slices. Each is a struct
 //! with its parameters, which is the very table that a config holds, and gives three things: the value, the gradient with
 //! respect to `u` (for complex `u` the one that belongs to Re⟨·,·⟩), and the proximal map in measurement space.
-//! The data term puts them on a stack.
+//! [`DataTerm`](super::DataTerm) puts them on a stack.
 
 mod amplitude;
 mod huber;
