@@ -153,6 +153,9 @@ pub struct NormArgs {
     /// An interval that surely holds the value, from the operators alone; sends no vector.
     #[arg(long)]
     pub bounds: bool,
+    /// Both ends of the singular values, and their ratio, the condition number; keeps a vector of the model per step.
+    #[arg(long, conflicts_with = "bounds")]
+    pub condition: bool,
 }
 
 /// Options of `apply`.
@@ -201,6 +204,8 @@ pub enum Listing {
     Operators,
     /// Iterative methods.
     Methods,
+    /// What makes conjugate gradients faster.
+    Preconditioners,
     /// Formats of measurements.
     Formats,
     /// Rules that stop an iteration.

@@ -4,7 +4,7 @@ use super::Ending;
 use super::cli::{ListArgs, Listing};
 use crate::io::Data;
 use crate::physics::AnyPhysics;
-use crate::solver::AnyMethod;
+use crate::solver::{AnyMethod, AnyPreconditioner};
 
 /// Lists names with one line each.
 pub fn list(rank: usize, args: &ListArgs) -> Ending {
@@ -26,6 +26,12 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
             println!("  {name:<14} {summary}");
         }
     }
+    if asked(Listing::Preconditioners) {
+        println!("preconditioners (solve.preconditioner.kind)");
+        for (name, summary) in AnyPreconditioner::SUMMARIES {
+            println!("  {name:<14} {summary}");
+        }
+    }
     if asked(Listing::Formats) {
         println!("formats (terms.NAME.data.format)");
         for (name, summary) in Data::SUMMARIES {
@@ -38,6 +44,11 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
             ("solve.method.max_iter", "so many iterations"),
             ("solve.tolerance.relative_residual", "‖A x − y‖ ≤ t ‖y‖"),
             ("solve.tolerance.relative_normal_residual", "‖Aᴴ(A x − y) + λx‖ ≤ t ‖Aᴴ y‖"),
+            (
+                "solve.tolerance.relative_system_residual",
+                "‖(AAᴴ + λI) u − y‖ ≤ t ‖y‖, with system = \"forward_adjoint\"",
+            ),
+            ("solve.method.condition_limit", "an estimated condition number above this (lsqr, lsmr)"),
             ("solve.wall_time_s", "so many seconds, by rank 0's clock"),
             ("always", "a residual that is exactly zero; breakdown; not-a-number"),
         ] {

@@ -75,4 +75,9 @@ pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync 
     fn norm_squared_bound(&self) -> Option<f64> {
         None
     }
+
+    /// The diagonal of `AᴴA`, if it is known without applying the operator: the squared norms of the columns of A.
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        None
+    }
 }

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::stop::{Status, Stop, StopRule};
+use super::stop::{self, Status, Stop, StopRule};
 use crate::error::Error;
 
 /// Where a method stands after a step. All numbers are equal on all ranks.
@@ -17,10 +17,16 @@ pub struct Progress {
     pub relative_residual: Option<f64>,
     /// ‖Aᴴ(A x − y) + λ x‖ / ‖Aᴴ y‖, where the method knows it.
     pub relative_normal_residual: Option<f64>,
+    /// ‖b − H v‖ / ‖b‖ of the Hermitian system, where that is not the residual of the normal equations.
+    pub relative_system_residual: Option<f64>,
+    /// An estimate of the condition number of A, where the method makes one.
+    pub condition: Option<f64>,
     /// The number that is sought, for methods that seek one (the squared norm).
     pub value: Option<f64>,
     /// |change of the value| / |value| in this step.
     pub relative_change: Option<f64>,
+    /// The error bar of the sought value, as a part of it.
+    pub relative_error_bar: Option<f64>,
     /// Seconds since the team was made, by rank 0's clock.
     pub seconds: f64,
     /// Why the method cannot go on, if it cannot.
@@ -30,7 +36,8 @@ pub struct Progress {
 impl Progress {
     /// The numbers that a stop rule may look at.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
-        [self.relative_residual, self.relative_normal_residual, self.value].into_iter().flatten()
+        let residuals = [self.relative_residual, self.relative_normal_residual, self.relative_system_residual];
+        residuals.into_iter().chain([self.value]).flatten()
     }
 }
 
@@ -76,7 +83,8 @@ impl Outcome {
     }
 }
 
-/// Runs a method until a rule stops it.
+/// Runs a method until a rule stops it, or until it breaks down: a method that cannot go on ends whatever the rules say.
+/// A step that broke down before it changed the iterate does not count: its progress takes the place of the last one.
 ///
 /// Collective: yes. Cost: that of the method's steps; the loop itself sends nothing. Errors: those of the method. That a
 /// tolerance was not reached is no error: see [`Outcome::status`].
@@ -94,7 +102,7 @@ impl Outcome {
 ///     }
 /// }
 /// let rule = stop::any([stop::relative_residual(0.2), stop::iterations(10)]);
-/// let outcome = drive(&mut Halve(1.0, 0), &rule, &mut |_: &Progress| ()).unwrap();
+/// let outcome = drive(&mut Halve(1.0, 0), &*rule, &mut |_: &Progress| ()).unwrap();
 /// assert_eq!((outcome.iterations(), outcome.stop.rule), (3, "relative residual"));
 /// ```
 pub fn drive(
@@ -105,8 +113,13 @@ pub fn drive(
     let mut history = Vec::with_capacity(rule.most_iterations().unwrap_or(0).min(1 << 16) + 1);
     let mut progress = method.start()?;
     loop {
-        observer.observe(&progress);
-        let stop = rule.check(&progress);
+        let is_new = history.last().is_none_or(|last: &Progress| last.iteration < progress.iteration);
+        if is_new {
+            observer.observe(&progress);
+        } else {
+            history.pop();
+        }
+        let stop = rule.check(&progress).or_else(|| stop::breakdown().check(&progress));
         history.push(progress);
         if let Some((status, stop)) = stop {
             return Ok(Outcome { status, stop, history });

@@ -63,6 +63,8 @@ pub struct Stack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
 struct Scratch<X> {
     work: Work,
     ordered: Ordered<X>,
+    /// One number for each operator.
+    numbers: Vec<f64>,
 }
 
 /// Where the time of a stack went, on this rank.
@@ -128,7 +130,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             team,
             plan,
             members,
-            scratch: RefCell::new(Scratch { work: Work::default(), ordered }),
+            scratch: RefCell::new(Scratch { work: Work::default(), ordered, numbers: Vec::new() }),
             seconds: Seconds::default(),
         }
     }
@@ -234,7 +236,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// Collective: yes, one vector reduction and one scalar one. Memory: the largest block of one operator.
     pub fn residual(&self, x: &Vector<X>, y: &Vector<Y>, normal: &mut Vector<X>) -> Result<f64, Error> {
         let fits = self.expect(x.space(), &self.domain, "x").and(self.expect(y.space(), &self.range, "y"));
-        let mut squared = vec![0.0; self.count()];
+        let mut squared = std::mem::take(&mut self.scratch.borrow_mut().numbers);
+        squared.clear();
+        squared.resize(self.count(), 0.0);
         self.sum_over_members(normal, fits.map_err(|fault| fault.in_phase(Phase::Normal)), |member, out, work| {
             let data = &y.as_slice()[self.range.local(member.index).unwrap_or_default()];
             let mut residual = work.take::<Y>("A x − y", data.len());
@@ -248,7 +252,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             done
         })?;
         self.team.sum_in_place(&mut squared)?; // one owner each: exact, so the same bits on any number of ranks
-        Ok(squared.iter().sum())
+        let sum = squared.iter().sum();
+        self.scratch.borrow_mut().numbers = squared;
+        Ok(sum)
     }
 
     /// `out ← Σ` over all operators of what `add_term(index, out)` adds, with `index` among all operators.
@@ -275,7 +281,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         if let Err(fault) = fits {
             self.team.note(fault);
         }
-        let Scratch { work, ordered } = &mut *self.scratch.borrow_mut();
+        let Scratch { work, ordered, .. } = &mut *self.scratch.borrow_mut();
         if !may_run {
             // the lengths that the others reduce follow from the plan, not from what was passed here
             return self.join_sum(ordered);
