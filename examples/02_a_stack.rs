@@ -72,7 +72,7 @@ fn reconstruct(team: Team) -> Result<Vec<f64>, Error> {
     }
 
     // The least-squares solution of the whole stack. Each iteration sends one vector of the size of x.
-    let how = PseudoInverse::Exact(CgParams::default());
+    let how = PseudoInverse::Exact(CgParams::default().into());
     let rule = stop::any([stop::relative_residual(0.01), stop::iterations(50)]);
     let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ())?;
     if let (true, Some(outcome)) = (speaks, &solution.outcome) {

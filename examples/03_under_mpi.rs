@@ -69,7 +69,7 @@ fn reconstruct(team: Team) -> Result<(), Error> {
     let mut y = stack.zero_data();
     stack.forward(&truth, &mut y)?;
 
-    let how = PseudoInverse::Exact(CgParams::default());
+    let how = PseudoInverse::Exact(CgParams::default().into());
     let solution = pseudo_inverse(&stack, &y, &how, None, &*stop::iterations(20), &mut |_: &Progress| ())?;
 
     // x is replicated: every rank holds the whole of it, so one rank can write it without asking the others.

@@ -121,7 +121,7 @@ fn measure_and_solve(team: Team, detectors: &Detectors) -> Result<(), Error> {
     stack.forward(&truth, &mut y)?;
 
     let before = team.meter().all();
-    let how = PseudoInverse::Exact(CgParams { max_iter: 25, damping: 0.0 });
+    let how = PseudoInverse::Exact(CgParams { max_iter: 25, ..CgParams::default() }.into());
     let solution = pseudo_inverse(&stack, &y, &how, None, &*stop::iterations(25), &mut |_: &Progress| ())?;
 
     // What the solve has sent: a vector for Aᴴy, one in each of the 25 iterations, two for the true residuals at the

@@ -44,7 +44,7 @@
 //! truth.as_mut_slice().copy_from_slice(&stack.team().agree(shepp_logan(&image))?);
 //! stack.forward(&truth, &mut y)?; // simulated measurements
 //!
-//! let cg = PseudoInverse::Exact(CgParams::default());
+//! let cg = PseudoInverse::Exact(CgParams::default().into());
 //! let solution = pseudo_inverse(&stack, &y, &cg, None, &*stop::iterations(20), &mut |_: &Progress| ())?;
 //! assert!(solution.true_relative_residual < 0.01);
 //! # Ok::<(), stackphys::Error>(())

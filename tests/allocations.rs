@@ -13,7 +13,12 @@ use common::promises::ct_stack;
 use common::{Boxed, dense, dense_stack, each_scalar, rows_of, stack_of};
 use stackphys::Scalar;
 use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
-use stackphys::solver::{Cg, CgParams, Method, Power, PowerParams};
+use stackphys::solver::{
+    AnyPreconditioner, Bicgstab, BicgstabParams, BlockParams, Cg, CgParams, Cgls, CglsParams, Chebyshev,
+    ForwardAdjoint, FourierParams, JacobiParams, Landweber, LandweberParams, Lsmr, LsmrParams, Lsqr, LsqrParams,
+    Method, Minres, MinresParams, Power, PowerParams,
+};
+use stackphys::space::Vector;
 use stackphys::stack::{Assignment, PlanOptions, Stack};
 
 struct Counting;
@@ -44,6 +49,29 @@ fn count(action: impl FnOnce()) -> usize {
     ALLOCATIONS.load(Ordering::SeqCst) - before
 }
 
+/// Every method, damped or not as it may be.
+fn methods<'a, S: Scalar>(stack: &'a Stack<S>, y: &'a Vector<S>) -> Vec<(&'static str, Box<dyn Method + 'a>)> {
+    let cg = || Cg::new(stack, &CgParams { damping: 0.1, ..CgParams::default() }, y, None);
+    let by = |preconditioner: AnyPreconditioner| preconditioner.build(stack, 0.1).unwrap();
+    let outer = || ForwardAdjoint::new(stack, y, 0.1, None);
+    vec![
+        ("CG", Box::new(cg())),
+        ("Jacobi", Box::new(cg().preconditioned(by(AnyPreconditioner::Jacobi(JacobiParams::default()))))),
+        ("Fourier", Box::new(cg().preconditioned(by(AnyPreconditioner::Fourier(FourierParams::default()))))),
+        ("block", Box::new(cg().preconditioned(by(AnyPreconditioner::Block(BlockParams::default()))))),
+        ("Craig", Box::new(Cg::on(outer()))),
+        ("MINRES", Box::new(Minres::new(stack, &MinresParams::default(), y, None))),
+        ("MINRES on AAᴴ", Box::new(Minres::on(outer()))),
+        ("BiCGStab", Box::new(Bicgstab::new(stack, &BicgstabParams { damping: 0.1, ..Default::default() }, y, None))),
+        ("Chebyshev", Box::new(Chebyshev::new(stack, y, 0.1, [0.1, 1e4], None))),
+        ("CGLS", Box::new(Cgls::new(stack, &CglsParams { damping: 0.1, ..Default::default() }, y, None))),
+        ("LSQR", Box::new(Lsqr::new(stack, &LsqrParams { damping: 0.1, ..Default::default() }, y, None))),
+        ("LSMR", Box::new(Lsmr::new(stack, &LsmrParams { damping: 0.1, ..Default::default() }, y, None))),
+        ("Landweber", Box::new(Landweber::new(stack, &LandweberParams::default(), y, None))),
+        ("power", Box::new(Power::new(stack, &PowerParams::default()))),
+    ]
+}
+
 fn nothing_allocates<S: Scalar>() {
     let comm: Rc<dyn Comm> = Rc::new(Solo);
     for summation in [Summation::Fast, Summation::Ordered] {
@@ -52,25 +80,17 @@ fn nothing_allocates<S: Scalar>() {
             [ct_stack(&comm, 5, options), dense_stack(&comm, 7, 13, Assignment::Contiguous, summation)];
         for stack in &stacks {
             let y = stackphys::testing::random(stack.range(), 1, 2);
-            let mut cg = Cg::new(stack, &CgParams { damping: 0.1, ..CgParams::default() }, &y, None);
-            cg.start().unwrap();
-            cg.step().unwrap();
-            let in_cg = count(|| {
-                for _ in 0..5 {
-                    cg.step().unwrap();
-                }
-            });
-            assert_eq!(in_cg, 0, "CG, {} {summation:?}", S::NAME);
-
-            let mut power = Power::new(stack, &PowerParams::default());
-            power.start().unwrap();
-            power.step().unwrap();
-            let in_power = count(|| {
-                for _ in 0..5 {
-                    power.step().unwrap();
-                }
-            });
-            assert_eq!(in_power, 0, "power, {} {summation:?}", S::NAME);
+            for (name, mut method) in methods(stack, &y) {
+                method.start().unwrap();
+                method.step().unwrap();
+                method.step().unwrap();
+                let in_steps = count(|| {
+                    for _ in 0..5 {
+                        method.step().unwrap();
+                    }
+                });
+                assert_eq!(in_steps, 0, "{name}, {} {summation:?}", S::NAME);
+            }
 
             let (mut x, mut data) = (stack.zero_model(), stack.zero_data());
             stack.forward(&x, &mut data).unwrap();

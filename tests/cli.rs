@@ -477,13 +477,15 @@ fn list_names_all_that_a_config_can_name() {
     assert!(!operators.contains("conjugate gradients"));
     let methods = list(&["methods"]);
     assert!(methods.contains("  cg ") && methods.contains("  power ") && !methods.contains("parallel_ct"), "{methods}");
+    let preconditioners = list(&["preconditioners"]);
+    assert!(["jacobi", "sums", "fourier", "block"].iter().all(|name| preconditioners.contains(name)));
     let formats = list(&["formats"]);
     assert!(["data-exchange", "npy", "phantom"].iter().all(|name| formats.contains(name)), "{formats}");
     let rules = list(&["stop-rules"]);
     assert!(["max_iter", "relative_residual", "wall_time_s"].iter().all(|name| rules.contains(name)), "{rules}");
     let (noise, fidelities) = (list(&["noise"]), list(&["fidelities"]));
     assert!(noise.contains("poisson_gaussian") && fidelities.contains("huber"), "{noise}{fidelities}");
-    assert_eq!(list(&[]), [operators, methods, formats, noise, fidelities, rules].concat());
+    assert_eq!(list(&[]), [operators, methods, preconditioners, formats, noise, fidelities, rules].concat());
 }
 
 #[test]

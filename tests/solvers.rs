@@ -313,7 +313,7 @@ fn too_many_iterations_never_blow_up() {
 #[test]
 fn a_residual_below_its_resolution_never_stops_a_solve() {
     fn check<S: Scalar>() {
-        let floor = Cg::<S>::residual_resolution();
+        let floor = stackphys::solver::Normal::<S>::residual_resolution();
         let stack = stack(&two::<S>());
         let whole = ndarray::concatenate![ndarray::Axis(0), two::<S>()[0], two::<S>()[1]];
         let y = whole.dot(&Array1::from(random::<S>(COLUMNS, 5)));

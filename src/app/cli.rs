@@ -155,6 +155,9 @@ pub struct NormArgs {
     /// An interval that surely holds the value, from the operators alone; sends no vector.
     #[arg(long)]
     pub bounds: bool,
+    /// Both ends of the singular values, and their ratio, the condition number; keeps a vector of the model per step.
+    #[arg(long, conflicts_with = "bounds")]
+    pub condition: bool,
 }
 
 /// Options of `apply`.
@@ -220,6 +223,8 @@ pub enum Listing {
     Operators,
     /// Iterative methods.
     Methods,
+    /// What makes conjugate gradients faster.
+    Preconditioners,
     /// Formats of measurements.
     Formats,
     /// Noise of simulated measurements.

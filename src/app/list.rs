@@ -6,7 +6,7 @@ use crate::io::Data;
 use crate::physics::AnyPhysics;
 use crate::physics::noise::AnyNoise;
 use crate::recon::fidelity::AnyFidelity;
-use crate::solver::AnyMethod;
+use crate::solver::{AnyMethod, AnyPreconditioner};
 
 /// Lists names with one line each.
 pub fn list(rank: usize, args: &ListArgs) -> Ending {
@@ -31,6 +31,13 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
     if asked(Listing::Methods) {
         say!("methods for ‖A‖² (norm.method.kind)");
         say!("  {:<14} power iteration on AᴴA", "power");
+        say!("  {:<14} Golub-Kahan bidiagonalisation, with an error bar", "lanczos");
+    }
+    if asked(Listing::Preconditioners) {
+        say!("preconditioners (solve.preconditioner.kind)");
+        for (name, summary) in AnyPreconditioner::SUMMARIES {
+            say!("  {name:<14} {summary}");
+        }
     }
     if asked(Listing::Formats) {
         say!("formats (terms.NAME.data.format)");
@@ -55,6 +62,11 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
             ("solve.method.max_iter", "so many iterations"),
             ("solve.tolerance.relative_residual", "‖A x − y‖ ≤ t ‖y‖"),
             ("solve.tolerance.relative_normal_residual", "‖Aᴴ(A x − y) + λx‖ ≤ t ‖Aᴴ y‖"),
+            (
+                "solve.tolerance.relative_system_residual",
+                "‖(AAᴴ + λI) u − y‖ ≤ t ‖y‖, with system = \"forward_adjoint\"",
+            ),
+            ("solve.method.condition_limit", "an estimated condition number above this (lsqr, lsmr)"),
             ("solve.wall_time_s", "so many seconds, by rank 0's clock"),
             ("always", "a residual that is exactly zero; breakdown; not-a-number"),
         ] {

@@ -8,7 +8,9 @@ use crate::comm::Team;
 use crate::config::NormMethod;
 use crate::error::{Error, Phase};
 use crate::scalar::Scalar;
-use crate::solver::{NormSquared, NormSquaredEstimate, norm_squared};
+use crate::solver::{
+    LanczosParams, NormSquared, NormSquaredEstimate, PowerParams, SingularValues, Status, norm_squared, singular_values,
+};
 
 /// Prints the squared norm or its bounds. Collective: yes.
 pub fn norm(context: &Context, args: &NormArgs) -> Result<Ending, Error> {
@@ -18,9 +20,44 @@ pub fn norm(context: &Context, args: &NormArgs) -> Result<Ending, Error> {
     let data_dir = args.job.common.data_dir();
     let headers = Resolved::headers(&team, &job, &data_dir)?;
     let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
-    let NormMethod::Power(params) = job.norm.clone().unwrap_or_default().method;
-    let how = if args.bounds { NormSquared::Bounds } else { NormSquared::Exact(params) };
+    let method = job.norm.clone().unwrap_or_default().method;
+    if args.condition {
+        let params = match method {
+            NormMethod::Lanczos(params) => params,
+            NormMethod::Power(PowerParams { seed, .. }) => {
+                LanczosParams { tolerance: 1e-4, seed, ..Default::default() }
+            }
+        };
+        return with_scalar!(job, S => condition_scalar::<S>(context, team, &resolved, &params));
+    }
+    let how = if args.bounds { NormSquared::Bounds } else { method.into() };
     with_scalar!(job, S => norm_scalar::<S>(context, team, &resolved, &how))
+}
+
+fn condition_scalar<S: Scalar>(
+    context: &Context,
+    team: Team,
+    resolved: &Resolved,
+    params: &LanczosParams,
+) -> Result<Ending, Error> {
+    let stack = resolved.build::<S>(team)?;
+    let rank = stack.team().rank();
+    let mut display = Display::new(context.speech, rank, params.max_iter);
+    let found = singular_values(&stack, params, &mut display)?;
+    drop(display);
+    if rank > 0 {
+        return Ok(Ending::Done);
+    }
+    let SingularValues { largest, smallest, outcome } = &found;
+    let (condition, error_bar) = found.condition_number();
+    say!("‖A‖² = {:.8e}   ‖A‖ = σ_max = {:.8e} ± {:.2e}", largest.value.powi(2), largest.value, largest.error_bar);
+    say!("σ_min = {:.8e} ± {:.2e}   (the smallest that is not zero)", smallest.value, smallest.error_bar);
+    say!("condition number σ_max / σ_min = {condition:.8e} ± {error_bar:.2e}");
+    if outcome.status == Status::LimitReached {
+        say!("not all steps that it takes: σ_min may be smaller, so the condition number is a lower bound");
+    }
+    say!("{} iterations: {}", outcome.iterations(), outcome.stop.reason);
+    Ok(Ending::Done)
 }
 
 fn norm_scalar<S: Scalar>(
@@ -31,7 +68,11 @@ fn norm_scalar<S: Scalar>(
 ) -> Result<Ending, Error> {
     let stack = resolved.build::<S>(team)?;
     let rank = stack.team().rank();
-    let most = if let NormSquared::Exact(params) = how { params.max_iter } else { 0 };
+    let most = match how {
+        NormSquared::Exact(params) => params.max_iter,
+        NormSquared::Lanczos(params) => params.max_iter,
+        NormSquared::Bounds => 0,
+    };
     let mut display = Display::new(context.speech, rank, most);
     let estimate = norm_squared(&stack, how, &mut display)?;
     drop(display);
@@ -41,7 +82,7 @@ fn norm_scalar<S: Scalar>(
     match estimate {
         NormSquaredEstimate::Value { value, error_bar, outcome } => {
             say!("‖A‖² = {value:.8e}   ‖A‖ = {:.8e}", value.sqrt());
-            say!("an eigenvalue of AᴴA lies within {error_bar:.2e} of it; no Rayleigh quotient is above ‖A‖²");
+            say!("an eigenvalue of AᴴA lies within {error_bar:.2e} of it; the value is never above ‖A‖²");
             say!("{} iterations: {}", outcome.iterations(), outcome.stop.reason);
         }
         NormSquaredEstimate::Bounds { below, above, unbounded } => {

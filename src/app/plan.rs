@@ -40,13 +40,21 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     }
     say!("{plan}");
     let method = &resolved.job.solve.method;
+    let preconditioner = resolved.job.solve.preconditioner.as_ref();
+    let [mut of_model, of_data] = method.vectors();
+    let mut messages = method.messages();
+    let mut name = method.kind().to_owned();
+    if let Some(by) = preconditioner {
+        of_model += 1 + by.model_vectors(); // M⁻¹r
+        messages.vector_reductions += by.vector_reductions();
+        name = format!("{name} with preconditioner {}", by.kind());
+    }
+    let and_of_data = if of_data == 0 { String::new() } else { format!(" and {of_data} of the measurements") };
     say!(
-        "\nmethod {}: {} vectors of the model, at most {} iterations",
-        method.kind(),
-        method.model_vectors(),
+        "\nmethod {name}: {of_model} vectors of the model{and_of_data}, at most {} iterations",
         method.most_iterations()
     );
-    say!("one iteration: one sum of a model vector, no scalar reduction; forward: nothing is sent");
+    say!("one iteration: {messages}; forward: nothing is sent");
     say!("the sums of ranks of one host, no more than its cores, are made in shared memory: nothing is sent\n");
     say!(
         "{:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
@@ -60,7 +68,7 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let hdf5 = resolved.job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
     let process = PROCESS_BYTES + if hdf5 { HDF5_BYTES } else { 0 };
     for rank in 0..ranks {
-        let vectors = method.model_vectors() * plan.model_bytes();
+        let vectors = of_model * plan.model_bytes() + of_data * plan.data_bytes(rank);
         say!(
             "{rank:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
             human_bytes(vectors),

@@ -10,12 +10,12 @@ use super::report::{DataReport, Report, history, seconds, traffic};
 use super::resolve::{Measurements, Resolved};
 use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
 use crate::comm::{Reduction, Team, Through};
-use crate::config::{Job, NormMethod, PseudoInverseMode};
+use crate::config::{Job, PseudoInverseMode, Solve};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
 use crate::scalar::Scalar;
 use crate::solver::{
-    AnyMethod, NormSquared, NormSquaredEstimate, Outcome, Progress, PseudoInverse, Solution, Status, norm_squared,
+    Exact, NormSquaredEstimate, Normal, Outcome, Progress, PseudoInverse, Solution, Start, Status, norm_squared,
     pseudo_inverse, stop, with_trouble_rules,
 };
 use crate::space::Vector;
@@ -44,7 +44,8 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     let data_dir = args.common.data_dir();
     let headers = Resolved::headers(&team, &job, &data_dir)?;
     let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
-    let guess = job.solve.first_guess.as_deref().map_or(Ok(()), |path| first_guess(path).check(&job.model.dims));
+    let guess = job.solve.first_guess.as_deref().filter(|path| *path != Path::new(Solve::LOCAL_MEAN));
+    let guess = guess.map_or(Ok(()), |path| first_guess(path).check(&job.model.dims));
     team.agree(guess.map_err(|fault| fault.in_phase(Phase::Open)))?;
     phases.lap("open");
     with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, threads, phases, args))
@@ -181,24 +182,31 @@ fn solve<S: Scalar>(
     measurements: &Measurements<S>,
 ) -> Result<(Solution<S>, Option<f64>), Error> {
     let team = stack.team();
+    let start_at_mean = job.solve.first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN));
     let guess = match &job.solve.first_guess {
-        Some(path) => {
+        Some(path) if !start_at_mean => {
             let read = super::apply::read_model(stack, &first_guess(path));
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
-        None => None,
+        _ => None,
     };
-    let AnyMethod::Cg(params) = &job.solve.method;
+    let method = job.solve.method.clone();
+    let most = method.most_iterations();
+    let has_floor = method.residual_has_a_floor();
     let how = match job.solve.pseudo_inverse {
-        PseudoInverseMode::Exact => PseudoInverse::Exact(params.clone()),
-        PseudoInverseMode::LocalMean => PseudoInverse::LocalMean(params.clone()),
+        PseudoInverseMode::Exact => PseudoInverse::Exact(Exact {
+            method,
+            preconditioner: job.solve.preconditioner.clone(),
+            start: if start_at_mean { Start::LocalMean } else { Start::Zero },
+        }),
+        PseudoInverseMode::LocalMean => PseudoInverse::LocalMean(method),
     };
     let tolerance = &job.solve.tolerance;
-    let floor = crate::solver::Cg::<S>::residual_resolution();
+    let floor = if has_floor { Normal::<S>::residual_resolution() } else { 0.0 };
     if let Some(asked) = tolerance.relative_residual.filter(|asked| *asked < floor) {
         tracing::warn!(
             "a relative residual of {asked:.1e} cannot be told from {floor:.1e} in {}: that rule will not stop the solve; \
-             use f64, or a tolerance on the normal residual",
+             use f64, the method \"cgls\", or a tolerance on the normal residual",
             S::NAME
         );
     }
@@ -206,24 +214,22 @@ fn solve<S: Scalar>(
     let rules = [
         tolerance.relative_residual.map(stop::relative_residual),
         tolerance.relative_normal_residual.map(stop::relative_normal_residual),
+        tolerance.relative_system_residual.map(stop::relative_system_residual),
         job.solve.wall_time_s.map(|seconds| stop::wall_time(begin + seconds)),
-        Some(stop::iterations(params.max_iter)),
+        Some(stop::iterations(most)),
     ];
     let rule = with_trouble_rules(rules.into_iter().flatten());
-    let mut display = Display::new(context.speech, team.rank(), params.max_iter);
+    let mut display = Display::new(context.speech, team.rank(), most);
     let solution = pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, &mut display)?;
     drop(display);
     if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solution.outcome {
         team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
     }
     let norm = match &job.norm {
-        Some(norm) => {
-            let NormMethod::Power(params) = &norm.method;
-            match norm_squared(stack, &NormSquared::Exact(params.clone()), &mut |_: &Progress| ())? {
-                NormSquaredEstimate::Value { value, .. } => Some(value),
-                NormSquaredEstimate::Bounds { .. } => None,
-            }
-        }
+        Some(norm) => match norm_squared(stack, &norm.method.clone().into(), &mut |_: &Progress| ())? {
+            NormSquaredEstimate::Value { value, .. } => Some(value),
+            NormSquaredEstimate::Bounds { .. } => None,
+        },
         None => None,
     };
     Ok((solution, norm))

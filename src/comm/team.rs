@@ -20,7 +20,7 @@ use super::shared::{Buffer, Leaves, Node, Spare};
 use super::{BufMut, Comm, Kind, Meter, Reduce, Solo};
 use crate::error::{Error, Fault};
 use crate::scalar::{Real, Scalar};
-use crate::space::{SPARE, Space, Vector};
+use crate::space::{Placement, SPARE, Space, Vector};
 
 /// How contributions of operators are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +75,10 @@ pub struct Team {
     reduction: Reduction,
     started: Instant,
     seconds: Cell<f64>,
+    /// Memory for numbers that are summed.
+    scratch: RefCell<Vec<f64>>,
+    /// The same for the parts of inner products.
+    parts: RefCell<Vec<f64>>,
 }
 
 impl Team {
@@ -88,6 +92,8 @@ impl Team {
             reduction: Reduction::Auto,
             started: Instant::now(),
             seconds: Cell::new(0.0),
+            scratch: RefCell::default(),
+            parts: RefCell::default(),
         }
     }
     /// A team of one.
@@ -223,12 +229,16 @@ impl Team {
             self.meter.count(Kind::ScalarReduction, 0);
             return self.check_spare(self.spare::<f64>());
         }
-        let mut buffer: Vec<f64> = numbers.iter().copied().chain(self.spare::<f64>()).collect();
+        let mut buffer = self.scratch.take();
+        buffer.clear();
+        buffer.extend(numbers.iter().copied().chain(self.spare::<f64>()));
         self.meter.count(Kind::ScalarReduction, size_of_val(buffer.as_slice()));
         self.comm.all_reduce(BufMut::F64(&mut buffer), Reduce::Sum);
         let (summed, spare) = buffer.split_at(numbers.len());
         numbers.copy_from_slice(summed);
-        self.check_spare([spare[0], spare[1]])
+        let spare = [spare[0], spare[1]];
+        self.scratch.replace(buffer);
+        self.check_spare(spare)
     }
 
     /// The largest of all ranks' numbers. Collective: yes, one scalar reduction.
@@ -262,27 +272,31 @@ impl Team {
         if pairs.iter().all(|(a, _)| a.space().is_replicated()) {
             return Ok(pairs.map(|(a, b)| a.dot_blocks(b, 0..a.space().blocks().len())));
         }
-        let here = |a: &Vector<S>, block: usize| {
-            let everywhere = a.space().blocks()[block].placement == crate::space::Placement::Everywhere;
-            !everywhere || self.rank() == 0
-        };
-        let parts = |a: &Vector<S>, b: &Vector<S>| -> Vec<f64> {
-            let blocks = 0..a.space().blocks().len();
-            blocks.map(|block| if here(a, block) { a.dot_blocks(b, block..block + 1) } else { 0.0 }).collect()
-        };
         match self.summation {
-            Summation::Fast => self.sum(pairs.map(|(a, b)| parts(a, b).iter().sum())),
+            Summation::Fast => self.sum(pairs.map(|(a, b)| self.own_dots(a, b).sum())),
             Summation::Ordered => {
-                let mut all: Vec<f64> = pairs.iter().flat_map(|(a, b)| parts(a, b)).collect();
+                let mut all = self.parts.take();
+                all.clear();
+                all.extend(pairs.iter().flat_map(|(a, b)| self.own_dots(a, b)));
                 self.sum_in_place(&mut all)?; // each number has one rank that does not add zero: exact
                 let mut rest = all.as_slice();
-                Ok(pairs.map(|(a, _)| {
+                let sums = pairs.map(|(a, _)| {
                     let (mine, others) = rest.split_at(a.space().blocks().len());
                     rest = others;
                     mine.iter().sum()
-                }))
+                });
+                self.parts.replace(all);
+                Ok(sums)
             }
         }
+    }
+
+    /// This rank's share of Re⟨a, b⟩, block by block: zero for what it does not hold, or leaves to rank 0.
+    fn own_dots<S: Scalar>(&self, a: &Vector<S>, b: &Vector<S>) -> impl Iterator<Item = f64> {
+        a.space().blocks().iter().enumerate().map(|(index, block)| {
+            let counts = block.placement != Placement::Everywhere || self.rank() == 0;
+            if counts { a.dot_blocks(b, index..index + 1) } else { 0.0 }
+        })
     }
 
     /// The norm of a vector over all ranks. Collective: as [`dots`](Self::dots).

@@ -1,8 +1,8 @@
 //! Ranges: what has the right type and still makes no sense. What needs files to be judged is judged where they are read.
 
 use super::place::Trouble;
-use super::{Job, NormMethod, PseudoInverseMode};
-use crate::solver::AnyMethod;
+use super::{Job, NormMethod, PseudoInverseMode, Tolerances};
+use crate::solver::{AnyMethod, AnyPreconditioner, ChebyshevParams, SystemKind};
 
 type Checked = Result<(), Trouble>;
 
@@ -16,9 +16,12 @@ impl Job {
         self.check_terms()?;
         self.check_solve()?;
         if let Some(norm) = &self.norm {
-            let NormMethod::Power(power) = &norm.method;
-            at_least_one("norm.method.max_iter", power.max_iter)?;
-            positive("norm.method.tolerance", Some(power.tolerance))?;
+            let (max_iter, tolerance) = match &norm.method {
+                NormMethod::Power(power) => (power.max_iter, power.tolerance),
+                NormMethod::Lanczos(lanczos) => (lanczos.max_iter, lanczos.tolerance),
+            };
+            at_least_one("norm.method.max_iter", max_iter)?;
+            positive("norm.method.tolerance", Some(tolerance))?;
         }
         at_least_one("run.threads", self.run.threads.unwrap_or(1))
     }
@@ -69,14 +72,37 @@ impl Job {
     }
 
     fn check_solve(&self) -> Checked {
-        let AnyMethod::Cg(cg) = &self.solve.method;
-        at_least_one("solve.method.max_iter", cg.max_iter)?;
-        if !(cg.damping.is_finite() && cg.damping >= 0.0) {
-            let text = format!("must be zero or a positive number, got {}", cg.damping);
+        let method = &self.solve.method;
+        at_least_one("solve.method.max_iter", method.most_iterations())?;
+        let damping = method.damping();
+        if !(damping.is_finite() && damping >= 0.0) {
+            let text = format!("must be zero or a positive number, got {damping}");
             return trouble("solve.method.damping", &text, None);
         }
-        positive("solve.tolerance.relative_residual", self.solve.tolerance.relative_residual)?;
-        positive("solve.tolerance.relative_normal_residual", self.solve.tolerance.relative_normal_residual)?;
+        positive("solve.method.condition_limit", method.condition_limit())?;
+        match method {
+            AnyMethod::Landweber(landweber) => positive("solve.method.step", landweber.step)?,
+            AnyMethod::Chebyshev(ChebyshevParams { lower, upper, .. }) => {
+                positive("solve.method.upper", *upper)?;
+                if let Some(lower) = lower.filter(|lower| !(lower.is_finite() && *lower >= 0.0)) {
+                    let text = format!("must be zero or a positive number, got {lower}");
+                    return trouble("solve.method.lower", &text, None);
+                }
+                if *lower == Some(0.0) && damping == 0.0 {
+                    let text = "must be positive where there is no damping, got 0";
+                    return trouble("solve.method.lower", text, None);
+                }
+                if let (Some(lower), Some(upper)) = (lower, upper)
+                    && lower > upper
+                {
+                    let text = format!("must be at most `upper`, {upper}, got {lower}");
+                    return trouble("solve.method.lower", &text, None);
+                }
+            }
+            _ => {}
+        }
+        self.check_preconditioner()?;
+        self.check_tolerances()?;
         positive("solve.wall_time_s", self.solve.wall_time_s)?;
         match (&self.solve.first_guess, self.solve.pseudo_inverse) {
             (Some(_), PseudoInverseMode::LocalMean) => {
@@ -85,6 +111,43 @@ impl Job {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_preconditioner(&self) -> Checked {
+        let Some(preconditioner) = &self.solve.preconditioner else { return Ok(()) };
+        if !self.solve.method.may_be_preconditioned() {
+            let text = format!("method `{}` cannot use it as it is set up", self.solve.method.kind());
+            let hint = "preconditioners are for `method = { kind = \"cg\" }` on the normal system";
+            return trouble("solve.preconditioner", &text, Some(hint));
+        }
+        match preconditioner {
+            AnyPreconditioner::Jacobi(jacobi) => at_least_one("solve.preconditioner.probes", jacobi.probes),
+            AnyPreconditioner::Sums(_) => Ok(()),
+            AnyPreconditioner::Fourier(fourier) => positive("solve.preconditioner.floor", Some(fourier.floor)),
+            AnyPreconditioner::Block(block) => {
+                at_least_one("solve.preconditioner.steps", block.steps)?;
+                positive("solve.preconditioner.shift", Some(block.shift))
+            }
+        }
+    }
+
+    fn check_tolerances(&self) -> Checked {
+        let Tolerances { relative_residual, relative_normal_residual, relative_system_residual } =
+            &self.solve.tolerance;
+        positive("solve.tolerance.relative_residual", *relative_residual)?;
+        positive("solve.tolerance.relative_normal_residual", *relative_normal_residual)?;
+        positive("solve.tolerance.relative_system_residual", *relative_system_residual)?;
+        let outer = self.solve.method.system() == Some(SystemKind::ForwardAdjoint);
+        let unknown = "the method does not know this number";
+        if outer && relative_normal_residual.is_some() {
+            let hint = "with `system = \"forward_adjoint\"` ask for relative_residual or relative_system_residual";
+            return trouble("solve.tolerance.relative_normal_residual", unknown, Some(hint));
+        }
+        if !outer && relative_system_residual.is_some() {
+            let hint = "it is for `system = \"forward_adjoint\"`; otherwise ask for relative_normal_residual";
+            return trouble("solve.tolerance.relative_system_residual", unknown, Some(hint));
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kinds::kinds;
-use crate::solver::PowerParams;
+use crate::solver::{LanczosParams, NormSquared, PowerParams};
 
 /// How the squared spectral norm `‖A‖²` of the stack is computed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -16,11 +16,20 @@ pub struct Norm {
 
 kinds! {
     /// A method that computes the squared spectral norm.
-    pub enum NormMethod by "kind" { "power" => Power(PowerParams), }
+    pub enum NormMethod by "kind" { "power" => Power(PowerParams), "lanczos" => Lanczos(LanczosParams), }
 }
 
 impl Default for NormMethod {
     fn default() -> Self {
         NormMethod::Power(PowerParams::default())
+    }
+}
+
+impl From<NormMethod> for NormSquared {
+    fn from(method: NormMethod) -> Self {
+        match method {
+            NormMethod::Power(params) => NormSquared::Exact(params),
+            NormMethod::Lanczos(params) => NormSquared::Lanczos(params),
+        }
     }
 }

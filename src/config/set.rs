@@ -108,7 +108,6 @@ fn value_of(text: &str) -> Value {
 mod tests {
     use super::*;
     use crate::config::Job;
-    use crate::solver::AnyMethod;
 
     const ONE: &str = include_str!("../../configs/demo.toml");
 
@@ -143,8 +142,7 @@ mod tests {
     #[test]
     fn an_override_reaches_every_place() {
         let job = load(ONE, &["solve.method.max_iter=7", "run.threads = 3", "norm.method.kind=power"]).unwrap();
-        let AnyMethod::Cg(cg) = &job.solve.method;
-        assert_eq!((cg.max_iter, job.run.threads, job.norm.is_some()), (7, Some(3), true));
+        assert_eq!((job.solve.method.most_iterations(), job.run.threads, job.norm.is_some()), (7, Some(3), true));
         for path in ["terms.phantom.split.angle.parts", "terms.0.split.angle.parts", "split.angle.parts"] {
             let job = load(ONE, &[&format!("{path}=5")]).unwrap();
             assert_eq!(job.terms[0].split["angle"].parts, 5, "{path}");

@@ -77,6 +77,11 @@ pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync 
     fn norm_squared_bound(&self) -> Option<f64> {
         None
     }
+
+    /// The diagonal of `AᴴA`, if it is known without applying the operator: the squared norms of the columns of A.
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        None
+    }
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> LinearOperator<X, Y> for Box<dyn LinearOperator<X, Y>> {

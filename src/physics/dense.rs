@@ -151,6 +151,13 @@ impl<S: Scalar> LinearOperator<S> for Dense<S> {
         let widest_column = column_sums.iter().copied().fold(0.0, f64::max);
         Some(frobenius.min(widest_column * widest_row))
     }
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        let mut squares = vec![0.0; self.domain.len()];
+        for row in self.entries.chunks(squares.len()) {
+            squares.iter_mut().zip(row).for_each(|(square, entry)| *square += entry.modulus_squared());
+        }
+        Some(squares)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

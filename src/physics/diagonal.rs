@@ -128,4 +128,7 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
     fn norm_squared_bound(&self) -> Option<f64> {
         Some(self.diagonal.iter().map(|d| d.modulus_squared()).fold(0.0, f64::max))
     }
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        Some(self.diagonal.iter().map(|d| d.modulus_squared()).collect())
+    }
 }

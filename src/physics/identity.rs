@@ -81,4 +81,7 @@ impl<S: Scalar> LinearOperator<S> for Identity {
     fn norm_squared_bound(&self) -> Option<f64> {
         Some(1.0)
     }
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        Some(vec![1.0; self.shape.len()])
+    }
 }

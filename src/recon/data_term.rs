@@ -111,14 +111,14 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     /// Collective: yes, **one** vector reduction, and one scalar reduction for the value. Cost: one `A x`, one `Aᴴ`.
     /// Memory: the largest block of one operator.
     pub fn gradient(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<f64, Error> {
-        let values = self.stack.forward_then_adjoint(x, out, |index, data| {
+        let value = self.stack.forward_then_adjoint(x, out, |index, data| {
             let y = self.measured.block_slice(index).unwrap_or_default();
             self.fidelity(index).gradient(data, y)
         })?;
         if self.loss == Loss::Mean {
             out.scale(self.weight());
         }
-        Ok(self.weight() * values.iter().sum::<f64>())
+        Ok(self.weight() * value)
     }
 
     /// `v ← argmin_u step·f(u) + ½‖u − v‖²` in the space of the measurements, block by block.
@@ -126,10 +126,9 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     /// Collective: yes, one scalar reduction, which settles; nothing else is sent.
     pub fn prox_of_measurements(&self, v: &mut Vector<Y>, step: f64) -> Result<(), Error> {
         for index in self.stack.local_indices() {
-            if let (Some(v), Some(y)) = (v.block_slice_mut(*index), self.measured.block_slice(*index)) {
-                if let Err(fault) = self.fidelity(*index).prox(v, y, step * self.weight()) {
-                    self.stack.team().note(fault.in_operator(*index).in_phase(Phase::Forward));
-                }
+            let (Some(v), Some(y)) = (v.block_slice_mut(*index), self.measured.block_slice(*index)) else { continue };
+            if let Err(fault) = self.fidelity(*index).prox(v, y, step * self.weight()) {
+                self.stack.team().note(fault.in_operator(*index).in_phase(Phase::Forward));
             }
         }
         self.stack.team().settle()

@@ -17,10 +17,16 @@ pub struct Progress {
     pub relative_residual: Option<f64>,
     /// ‖Aᴴ(A x − y) + λ x‖ / ‖Aᴴ y‖, where the method knows it.
     pub relative_normal_residual: Option<f64>,
+    /// ‖b − H v‖ / ‖b‖ of the Hermitian system, where that is not the residual of the normal equations.
+    pub relative_system_residual: Option<f64>,
+    /// An estimate of the condition number of A, where the method makes one.
+    pub condition: Option<f64>,
     /// The number that is sought, for methods that seek one (the squared norm).
     pub value: Option<f64>,
     /// |change of the value| / |value| in this step.
     pub relative_change: Option<f64>,
+    /// The error bar of the sought value, as a part of it.
+    pub relative_error_bar: Option<f64>,
     /// Seconds since the team was made, by rank 0's clock.
     pub seconds: f64,
     /// Why the method cannot go on, if it cannot.
@@ -30,7 +36,8 @@ pub struct Progress {
 impl Progress {
     /// The numbers that a stop rule may look at.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
-        [self.relative_residual, self.relative_normal_residual, self.value].into_iter().flatten()
+        let residuals = [self.relative_residual, self.relative_normal_residual, self.relative_system_residual];
+        residuals.into_iter().chain([self.value]).flatten()
     }
 }
 

@@ -1,48 +1,46 @@
 //! Methods that iterate. One driver owns the loop ([`drive`]); a method is a file with `start` and `step`; stop rules and
 //! observers are objects of their own.
 //!
-//! A method's parameter struct is the very type that the config file holds.
+//! A method's parameter struct is the very type that the config file holds; [`AnyMethod`] is the list of those that solve
+//! for `x`. Some solve a Hermitian [`System`], normally `(AᴴA + λI) x = Aᴴy` ([`Cg`], [`Minres`], [`Bicgstab`],
+//! [`Chebyshev`]); others use A and Aᴴ themselves ([`Cgls`], [`Lsqr`], [`Lsmr`], [`Landweber`]). All minimise
+//! `‖A x − y‖² + λ‖x‖²`, with λ = `damping`, not its root.
 
+mod any_method;
+mod bicgstab;
 mod cg;
+mod cgls;
+mod chebyshev;
 mod drive;
+mod golub_kahan;
+mod lanczos;
+mod landweber;
+mod lsmr;
+mod lsqr;
+mod minres;
 mod norm_squared;
 mod power;
+mod precondition;
+mod prox_l2;
 mod pseudo_inverse;
 pub mod stop;
+mod system;
 
+pub use any_method::{AnyMethod, StepMessages};
+pub use bicgstab::{Bicgstab, BicgstabParams};
 pub use cg::{Cg, CgParams};
+pub use cgls::{Cgls, CglsParams};
+pub use chebyshev::{Chebyshev, ChebyshevParams};
 pub use drive::{Method, Observer, Outcome, Progress, drive};
+pub use lanczos::{Ends, Lanczos, LanczosParams, SingularValue, SingularValues, singular_values};
+pub use landweber::{Landweber, LandweberParams, LandweberWeights};
+pub use lsmr::{Lsmr, LsmrParams};
+pub use lsqr::{Lsqr, LsqrParams};
+pub use minres::{Minres, MinresParams};
 pub use norm_squared::{NormSquared, NormSquaredEstimate, norm_squared};
 pub use power::{Power, PowerParams};
-pub use pseudo_inverse::{PseudoInverse, Solution, pseudo_inverse, with_trouble_rules};
+pub use precondition::{AnyPreconditioner, BlockParams, FourierParams, JacobiParams, Preconditioner, Sums, SumsParams};
+pub use prox_l2::{Gamma, ProxL2Params, prox_l2};
+pub use pseudo_inverse::{Exact, PseudoInverse, Solution, Start, pseudo_inverse, with_trouble_rules};
 pub use stop::Status;
-
-use crate::kinds::kinds;
-
-kinds! {
-    /// A method that solves for `x`, with its parameters.
-    pub enum AnyMethod by "kind" { "cg" => Cg(CgParams), }
-}
-
-impl AnyMethod {
-    /// Name and one line for each method, for `stackphys list methods`.
-    pub const SUMMARIES: &'static [(&'static str, &'static str)] =
-        &[("cg", "conjugate gradients on the normal equations, (AᴴA + λI) x = Aᴴy")];
-
-    /// The largest number of iterations.
-    pub fn most_iterations(&self) -> usize {
-        let AnyMethod::Cg(params) = self;
-        params.max_iter
-    }
-    /// Vectors of the model that a solve holds.
-    pub fn model_vectors(&self) -> u64 {
-        let AnyMethod::Cg(_) = self;
-        Cg::<f32>::MODEL_VECTORS
-    }
-}
-
-impl Default for AnyMethod {
-    fn default() -> Self {
-        AnyMethod::Cg(CgParams::default())
-    }
-}
+pub use system::{ForwardAdjoint, Normal, Solver, System, SystemKind};

@@ -1,6 +1,7 @@
 //! The squared spectral norm `‖A‖²` of a stack: exact by an iteration, or an interval that holds.
 
 use super::drive::{Observer, Outcome, Progress, drive};
+use super::lanczos::{self, Ends, Lanczos, LanczosParams, SingularValue};
 use super::power::{Power, PowerParams};
 use super::stop;
 use crate::comm::Team;
@@ -14,6 +15,8 @@ use crate::stack::{Stack, guarded};
 pub enum NormSquared {
     /// By the power method on the whole stack.
     Exact(PowerParams),
+    /// By bidiagonalisation of the whole stack: fewer steps, more memory, a better value.
+    Lanczos(LanczosParams),
     /// An interval from the members alone: no vector is sent.
     Bounds,
 }
@@ -23,9 +26,9 @@ pub enum NormSquared {
 pub enum NormSquaredEstimate {
     /// A value, the distance within which an eigenvalue of `AᴴA` lies, and how the iteration ended.
     Value {
-        /// The Rayleigh quotient, never above `‖A‖²`.
+        /// A Rayleigh or Ritz value, never above `‖A‖²`.
         value: f64,
-        /// ‖AᴴA v − λ v‖.
+        /// ‖AᴴA v − λ v‖, or what follows from ‖Aᴴu − σv‖.
         error_bar: f64,
         /// How the iteration ended.
         outcome: Outcome,
@@ -43,7 +46,7 @@ pub enum NormSquaredEstimate {
 
 /// The squared norm `‖A‖²` of a stack.
 ///
-/// Collective: yes. Cost of `Exact`: that of [`Power`]. Cost of `Bounds`: ten `A_iᴴ A_i` on each member, one scalar
+/// Collective: yes. Cost of `Exact` and `Lanczos`: that of [`Power`] and [`Lanczos`]. Cost of `Bounds`: ten `A_iᴴ A_i` on each member, one scalar
 /// reduction; the interval is as wide as N in the worst case (N equal members are exact at the top, N orthogonal ones at
 /// the bottom).
 ///
@@ -66,6 +69,14 @@ pub fn norm_squared<X: Scalar, Y: Scalar<Real = X::Real>>(
             let outcome = drive(&mut power, &*rule, observer)?;
             let value = outcome.last().value.unwrap_or(0.0);
             Ok(NormSquaredEstimate::Value { value, error_bar: power.error_bar(), outcome })
+        }
+        NormSquared::Lanczos(params) => {
+            let mut lanczos = Lanczos::new(stack, params, Ends::Largest);
+            let outcome = lanczos::run(&mut lanczos, params, observer)?;
+            let SingularValue { value, error_bar } = lanczos.largest();
+            // σ ± e, squared
+            let error_bar = (2.0 * value + error_bar) * error_bar;
+            Ok(NormSquaredEstimate::Value { value: value * value, error_bar, outcome })
         }
         NormSquared::Bounds => bounds(stack),
     }
@@ -96,6 +107,14 @@ fn bounds<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<N
         above: above.iter().sum::<f64>() * (1.0 + slack),
         unbounded: unbounded(&above),
     })
+}
+
+/// A number that ‖A‖² of a single operator hardly exceeds: its bound, where there is one, or half more than what a short
+/// power iteration sees.
+pub(super) fn member_bound<X: Scalar, Y: Scalar<Real = X::Real>>(alone: &Stack<X, Y>) -> Result<f64, Fault> {
+    let seen = below_of(alone)?;
+    let bound = alone.local_operators().next().map_or(Ok(None), |(_, operator)| guarded(|| above_of(operator)))?;
+    Ok(bound.unwrap_or(f64::INFINITY).min(1.5 * seen))
 }
 
 /// The largest Rayleigh quotient that a short power iteration of one member sees.

@@ -1,7 +1,8 @@
 //! The pseudo-inverse `A†y` of a stack: exact by an iteration, or the honest local approximation.
 
-use super::cg::{Cg, CgParams};
-use super::drive::{Observer, Outcome, Progress, drive};
+use super::any_method::AnyMethod;
+use super::drive::{Observer, Outcome, Progress};
+use super::precondition::AnyPreconditioner;
 use super::stop::{self, StopRule};
 use crate::error::{Error, Fault};
 use crate::scalar::Scalar;
@@ -11,11 +12,38 @@ use crate::stack::Stack;
 /// How the pseudo-inverse is applied.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PseudoInverse {
-    /// argmin ‖A x − y‖² + λ‖x‖² over the whole stack, by conjugate gradients.
-    Exact(CgParams),
-    /// The mean over the operators of their own pseudo-inverses, `1/N Σ A_i† y_i`, each by conjugate gradients. An
-    /// approximation: it is not the least-squares solution unless all members agree.
-    LocalMean(CgParams),
+    /// argmin ‖A x − y‖² + λ‖x‖² over the whole stack.
+    Exact(Exact),
+    /// The mean over the operators of their own pseudo-inverses, `1/N Σ A_i† y_i`. An approximation: it is not the
+    /// least-squares solution unless all members agree.
+    LocalMean(AnyMethod),
+}
+
+/// How the exact pseudo-inverse is applied. A method alone makes one: `CgParams::default().into()`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exact {
+    /// The method.
+    pub method: AnyMethod,
+    /// What makes it faster; for conjugate gradients on the normal system only.
+    pub preconditioner: Option<AnyPreconditioner>,
+    /// Where it starts if no first guess is given.
+    pub start: Start,
+}
+
+/// Where an exact solve starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At zero.
+    #[default]
+    Zero,
+    /// At the local mean by the same method, which costs as much as the solve itself but one vector reduction in all.
+    LocalMean,
+}
+
+impl<M: Into<AnyMethod>> From<M> for Exact {
+    fn from(method: M) -> Self {
+        Exact { method: method.into(), preconditioner: None, start: Start::Zero }
+    }
 }
 
 /// A solution and how good it is.
@@ -29,12 +57,15 @@ pub struct Solution<X> {
     pub true_relative_residual: f64,
     /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from the solution itself.
     pub true_relative_normal_residual: f64,
+    /// How many operators have fewer measurements than x has elements, if each was solved by itself: their own solutions
+    /// then say little, and the mean may be far from the solution of all.
+    pub underdetermined: usize,
 }
 
 /// Applies the pseudo-inverse of a stack to measurements.
 ///
-/// Collective: yes. Cost of `Exact`: one `AᴴA` and one vector reduction per iteration. Cost of `LocalMean`: as much work,
-/// but one vector reduction in all. Either way two more vector reductions for the true residuals at the end.
+/// Collective: yes. Cost of `Exact`: that of the method. Cost of `LocalMean`: as much work, but one vector reduction in
+/// all. Either way two more vector reductions for the true residuals at the end.
 ///
 /// ```
 /// use stackphys::{comm::Team, physics::Identity, solver::{CgParams, Progress, PseudoInverse, pseudo_inverse, stop}};
@@ -49,7 +80,7 @@ pub struct Solution<X> {
 /// let mut y = stack.zero_data();
 /// y.block_slice_mut(0).unwrap().copy_from_slice(&[1.0, 2.0]);
 /// y.block_slice_mut(1).unwrap().copy_from_slice(&[3.0, 4.0]);
-/// let how = PseudoInverse::Exact(CgParams::default());
+/// let how = PseudoInverse::Exact(CgParams::default().into());
 /// let rule = stop::any([stop::relative_normal_residual(1e-12), stop::iterations(9)]);
 /// let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
 /// assert_eq!(solution.x.as_slice(), [2.0, 3.0]); // the mean of the two measurements
@@ -62,22 +93,51 @@ pub fn pseudo_inverse<X: Scalar, Y: Scalar<Real = X::Real>>(
     rule: &dyn StopRule,
     observer: &mut dyn Observer,
 ) -> Result<Solution<X>, Error> {
-    let (x, outcome, damping) = match how {
-        PseudoInverse::Exact(params) => {
-            let mut cg = Cg::new(stack, params, y, first_guess);
-            let outcome = drive(&mut cg, rule, observer)?;
-            (cg.into_solution(), Some(outcome), params.damping)
-        }
-        PseudoInverse::LocalMean(params) => (local_mean(stack, y, params, rule)?, None, params.damping),
+    let mut underdetermined = 0;
+    let mut mean = |method: &AnyMethod| {
+        underdetermined = warned_underdetermined(stack);
+        local_mean(stack, y, method, rule)
     };
-    let (residual, normal_residual) = true_residuals(stack, &x, y, damping)?;
-    Ok(Solution { x, outcome, true_relative_residual: residual, true_relative_normal_residual: normal_residual })
+    let (x, outcome, method) = match how {
+        PseudoInverse::Exact(Exact { method, preconditioner, start }) => {
+            let guess = match (first_guess, start) {
+                (None, Start::LocalMean) => Some(mean(method)?),
+                (guess, _) => guess,
+            };
+            let (x, outcome) = method.solve(stack, y, preconditioner.as_ref(), guess, rule, observer)?;
+            (x, Some(outcome), method)
+        }
+        PseudoInverse::LocalMean(method) => (mean(method)?, None, method),
+    };
+    let (residual, normal_residual) = true_residuals(stack, &x, y, method.damping())?;
+    Ok(Solution {
+        x,
+        outcome,
+        true_relative_residual: residual,
+        true_relative_normal_residual: normal_residual,
+        underdetermined,
+    })
+}
+
+/// How many operators have fewer measurements than x has elements. Collective: no; the plan says so, rank 0 warns.
+fn warned_underdetermined<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> usize {
+    let elements = stack.domain().len();
+    let entries = stack.plan().entries();
+    let count = entries.iter().filter(|entry| entry.description.range.len() < elements).count();
+    if count > 0 && stack.team().rank() == 0 {
+        tracing::warn!(
+            "local mean: {count} of {} operators have fewer measurements than x has elements ({elements}); the mean of \
+             their own solutions may be far from the solution of all",
+            entries.len()
+        );
+    }
+    count
 }
 
 fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
     stack: &Stack<X, Y>,
     y: &Vector<Y>,
-    params: &CgParams,
+    method: &AnyMethod,
     rule: &dyn StopRule,
 ) -> Result<Vector<X>, Error> {
     // nothing is sent inside these solves, so members may stop at different steps, by their own rank's clock too
@@ -85,9 +145,9 @@ fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
         let mut own = alone.zero_data();
         let block = y.block_slice(index).ok_or_else(|| Fault::new("the measurements are not on this rank"))?;
         own.as_mut_slice().copy_from_slice(block);
-        let mut cg = Cg::new(alone, params, &own, None);
-        drive(&mut cg, rule, &mut |_: &Progress| ()).map_err(Error::into_fault)?;
-        crate::space::add(cg.solution().as_slice(), out);
+        let solved = method.solve(alone, &own, None, None, rule, &mut |_: &Progress| ());
+        let (x, _) = solved.map_err(|error| error.into_fault().in_operator(index))?;
+        crate::space::add(x.as_slice(), out);
         Ok(())
     };
     let members: Vec<_> = stack.alone().collect();
@@ -115,7 +175,7 @@ fn true_residuals<X: Scalar, Y: Scalar<Real = X::Real>>(
     let [normal_squared] = team.dots([(&normal, &normal)])?;
     stack.adjoint(y, &mut normal)?;
     let [normal_data_squared] = team.dots([(&normal, &normal)])?;
-    let ratio = |part: f64, whole: f64| if part == 0.0 { 0.0 } else { (part / whole).sqrt() };
+    let ratio = super::system::relative;
     Ok((ratio(residual_squared, data_squared), ratio(normal_squared, normal_data_squared)))
 }
 

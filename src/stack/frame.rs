@@ -30,6 +30,8 @@ pub struct Frame<X: Scalar, Y: Scalar<Real = X::Real> = X> {
 struct Scratch<X> {
     work: Work,
     ordered: Ordered<X>,
+    /// One number for each operator.
+    numbers: Vec<f64>,
 }
 
 /// Where the time of a stack went, on this rank.
@@ -92,7 +94,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             local: plan.owned_by(team.rank()).map(|(index, _)| index).collect(),
             team,
             plan,
-            scratch: RefCell::new(Scratch { work: Work::default(), ordered }),
+            scratch: RefCell::new(Scratch { work: Work::default(), ordered, numbers: Vec::new() }),
             seconds: Seconds::default(),
             data: PhantomData,
         }
@@ -189,7 +191,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         if let Err(fault) = fits {
             self.team.note(fault);
         }
-        let Scratch { work, ordered } = &mut *self.scratch.borrow_mut();
+        let Scratch { work, ordered, .. } = &mut *self.scratch.borrow_mut();
         if !may_run {
             // the lengths that the others reduce follow from the plan, not from what was passed here
             return self.join_sum(ordered);
@@ -243,6 +245,18 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             Summation::Fast => self.team.sum_vector(&mut nothing),
             Summation::Ordered => ordered.sum(&self.team, &mut nothing, |_, _| Ok(())),
         }
+    }
+
+    /// A zero for each operator, in memory that is used again.
+    pub(super) fn take_numbers(&self) -> Vec<f64> {
+        let mut numbers = std::mem::take(&mut self.scratch.borrow_mut().numbers);
+        numbers.clear();
+        numbers.resize(self.count(), 0.0);
+        numbers
+    }
+    /// Gives that memory back.
+    pub(super) fn give_numbers(&self, numbers: Vec<f64>) {
+        self.scratch.borrow_mut().numbers = numbers;
     }
 
     /// A fault if a vector is not one of the model.

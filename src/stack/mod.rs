@@ -25,7 +25,7 @@ pub(crate) use member::guarded;
 #[cfg(feature = "mpi")]
 pub(crate) use member::panic_is_caught;
 pub use plan::{BlockPlan, Entry, PlanOptions, human_bytes};
-pub use smooth::{AnyOperator, SmoothFactory, SmoothStack};
+pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
 
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
@@ -141,7 +141,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     }
 
     /// `out = Σ A_iᴴ g_i(A_i x)`: each block `A_i x` is handed to `change(index, block)`, which turns it into what the
-    /// adjoint is applied to and may return a number; returns the numbers of all operators.
+    /// adjoint is applied to and returns a number; the result is the sum of these numbers over all operators.
     ///
     /// So a gradient needs no vector of the data. Collective: yes, one vector reduction and one scalar one. Memory: the
     /// largest block of one operator.
@@ -150,10 +150,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         x: &Vector<X>,
         out: &mut Vector<X>,
         mut change: impl FnMut(usize, &mut [Y]) -> Result<f64, Fault>,
-    ) -> Result<Vec<f64>, Error> {
+    ) -> Result<f64, Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
-        let mut numbers = vec![0.0; self.count()];
-        self.sum_over_local(out, fits, |local, out, work| {
+        let mut numbers = self.take_numbers();
+        let done = self.sum_over_local(out, fits, |local, out, work| {
             let member = &self.members[local];
             let mut data = work.take::<Y>("A x", member.operator.range().len());
             let done = member.forward(x.as_slice(), &mut data, work).and_then(|()| {
@@ -162,23 +162,25 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             });
             work.give("A x", data);
             done
-        })?;
-        self.team().sum_in_place(&mut numbers)?; // one owner each: exact, so the same bits on any number of ranks
-        Ok(numbers)
+        });
+        // one owner each: exact, so the same bits on any number of ranks
+        let done = done.and_then(|()| self.team().sum_in_place(&mut numbers));
+        let sum = numbers.iter().sum();
+        self.give_numbers(numbers);
+        done.map(|()| sum)
     }
 
     /// `normal = Aᴴ(A x − y)`, and returns `‖A x − y‖²`, without a vector of the data.
     ///
     /// Collective: yes, one vector reduction and one scalar one. Memory: the largest block of one operator.
     pub fn residual(&self, x: &Vector<X>, y: &Vector<Y>, normal: &mut Vector<X>) -> Result<f64, Error> {
-        let squared = self.forward_then_adjoint(x, normal, |index, data| {
+        self.forward_then_adjoint(x, normal, |index, data| {
             let measured = y.block_slice(index).filter(|block| block.len() == data.len());
             let measured = measured.ok_or_else(|| Fault::new("y is a vector of another space"))?;
             for (residual, measured) in data.iter_mut().zip(measured) {
                 *residual -= *measured;
             }
             Ok(dot(data, data))
-        })?;
-        Ok(squared.iter().sum())
+        })
     }
 }

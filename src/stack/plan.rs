@@ -166,7 +166,7 @@ impl BlockPlan {
     }
 
     /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
-    /// that the ranks share it is one call and no bytes: see [`Stack::reduction`](super::Stack::reduction).
+    /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction).
     pub fn reduction(&self, rank: usize) -> (u64, u64) {
         let real_bytes = if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes };
         let model = self.domain.len() as u64 * self.scalar_bytes;

@@ -436,7 +436,7 @@ fn ordered_sums_have_the_same_bits_as_one_process(comm: &Rc<dyn Comm>) {
                         }
                     }
                     let params = CgParams { damping: 0.1, ..CgParams::default() };
-                    let how = PseudoInverse::Exact(params);
+                    let how = PseudoInverse::Exact(params.into());
                     let rule = stop::iterations(5);
                     let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
                     let outcome = solution.outcome.unwrap();
@@ -510,7 +510,7 @@ fn random_data<S: Scalar>(stack: &Stack<S>) -> (stackphys::space::Vector<S>, Arr
 
 fn until_exact(params: CgParams) -> (PseudoInverse, stop::BoxedRule) {
     let rule = stop::any([stop::relative_normal_residual(1e-14), stop::iterations(params.max_iter)]);
-    (PseudoInverse::Exact(params), rule)
+    (PseudoInverse::Exact(params.into()), rule)
 }
 
 fn the_exact_pseudo_inverse_is_least_squares(comm: &Rc<dyn Comm>) {
@@ -544,7 +544,7 @@ fn damping_is_tikhonovs(comm: &Rc<dyn Comm>) {
     let extended = ndarray::concatenate![ndarray::Axis(0), matrix, below];
     let data = ndarray::concatenate![ndarray::Axis(0), whole, Array1::zeros(6)];
     let expected = extended.least_squares(&data).unwrap().solution;
-    let (how, rule) = until_exact(CgParams { max_iter: 60, damping });
+    let (how, rule) = until_exact(CgParams { max_iter: 60, damping, ..CgParams::default() });
     for first_guess in [false, true] {
         let guess = first_guess.then(|| stackphys::testing::random(stack.domain(), 6, 9));
         let solution = pseudo_inverse(&stack, &y, &how, guess, &*rule, &mut |_: &Progress| ()).unwrap();
@@ -569,7 +569,7 @@ fn the_local_mean_is_its_definition(comm: &Rc<dyn Comm>) {
         }
         mean /= Complex::new(count as f64, 0.0);
         let rule = stop::any([stop::relative_normal_residual(1e-14), stop::iterations(30)]);
-        let how = PseudoInverse::LocalMean(CgParams::default());
+        let how = PseudoInverse::LocalMean(CgParams::default().into());
         let solution = pseudo_inverse(&stack, &y, &how, None, &*rule, &mut |_: &Progress| ()).unwrap();
         assert!(distance(solution.x.as_slice(), &mean) < 1e-10);
         // its global normal residual is reported, and is not small

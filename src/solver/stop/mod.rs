@@ -3,15 +3,19 @@
 
 mod broken;
 mod combine;
+mod condition;
 mod iterations;
 mod tolerance;
 mod wall_time;
 
 pub use broken::{breakdown, not_a_number};
 pub use combine::{all, any};
+pub use condition::condition_limit;
 pub use iterations::iterations;
 use serde::Serialize;
-pub use tolerance::{relative_change, relative_normal_residual, relative_residual};
+pub use tolerance::{
+    relative_change, relative_error_bar, relative_normal_residual, relative_residual, relative_system_residual,
+};
 pub use wall_time::wall_time;
 
 use super::drive::Progress;

@@ -23,6 +23,20 @@ pub fn relative_normal_residual(tolerance: f64) -> BoxedRule {
     })
 }
 
+/// Stops when ‖b − H v‖ ≤ `tolerance` · ‖b‖ in the Hermitian system that is solved, where it is not the normal one.
+pub fn relative_system_residual(tolerance: f64) -> BoxedRule {
+    Box::new(Tolerance {
+        rule: "relative system residual",
+        of: |progress| progress.relative_system_residual,
+        tolerance,
+    })
+}
+
+/// Stops when the error bar of the sought value is at most `tolerance` of it.
+pub fn relative_error_bar(tolerance: f64) -> BoxedRule {
+    Box::new(Tolerance { rule: "relative error bar", of: |progress| progress.relative_error_bar, tolerance })
+}
+
 /// Stops when the sought value changes by no more than `tolerance` of itself in a step.
 pub fn relative_change(tolerance: f64) -> BoxedRule {
     Box::new(Tolerance { rule: "relative change", of: |progress| progress.relative_change, tolerance })
