@@ -125,12 +125,32 @@ fn read_job(team: &Team, source: &Source, common: &Common) -> Result<Job, Error>
     team.agree(parse(&written))
 }
 
-/// Makes this thread and `threads − 1` others the pool of this rank.
+/// Makes this thread and `threads − 1` others the pool of this rank; warns, once, if the host has fewer cores than threads
+/// on them. Collective: yes.
 fn start_threads(context: &Context, job: &Job) -> usize {
     let threads = context.threads.map(usize::from).or(job.run.threads).unwrap_or(1);
     // `use_current_thread`, since calls into a pool from outside allocate; a second start in one process keeps the first
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
-    rayon::current_num_threads()
+    let threads = rayon::current_num_threads();
+    let team = Team::new(context.comm.clone());
+    let hosts = team.hosts();
+    let here = hosts.iter().filter(|host| **host == hosts[team.rank()]).count();
+    let cores = cores_of_host();
+    if team.rank() == 0 && here * threads > cores {
+        tracing::warn!(
+            "{here} ranks × {threads} threads on {}, which has {cores} cores: they will wait for each other",
+            hosts[0]
+        );
+    }
+    threads
+}
+
+/// The processors of this host, whatever this process is bound to.
+fn cores_of_host() -> usize {
+    let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processors = listed.lines().filter(|line| line.starts_with("processor")).count();
+    let allowed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    processors.max(allowed)
 }
 
 #[cfg(feature = "mpi")]
