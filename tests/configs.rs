@@ -100,6 +100,9 @@ mod tooth {
         let report = report(&folder.path().join("out"));
         assert_eq!(report["ranks"], ranks);
         assert_eq!(report["operators"], 12);
+        if settings.contains(&"run.summation=fast") {
+            assert_eq!(report["summation"], "fast");
+        }
         let bytes = std::fs::read(folder.path().join("out/x.npy")).unwrap();
         Solved { report, bytes, folder }
     }
@@ -124,7 +127,7 @@ mod tooth {
         let Some(data) = data() else { return };
         let mut images = Vec::new();
         for ranks in RANKS {
-            let solved = solve(&data, *ranks, &["model.scalar=f64", "solve.method.max_iter=30"]);
+            let solved = solve(&data, *ranks, &["model.scalar=f64", "run.summation=fast", "solve.method.max_iter=30"]);
             let residuals = solved.residuals();
             assert_eq!(residuals.len(), 31);
             assert!((residuals[0] - 1.0).abs() < 1e-12);
@@ -152,7 +155,7 @@ mod tooth {
         let Some(data) = data() else { return };
         let mut images = Vec::new();
         for ranks in RANKS {
-            let solved = solve(&data, *ranks, &["model.scalar=f32", "solve.method.max_iter=30"]);
+            let solved = solve(&data, *ranks, &["model.scalar=f32", "run.summation=fast", "solve.method.max_iter=30"]);
             let residuals = solved.residuals();
             assert!((residuals[5] / 0.055981 - 1.0).abs() < 5e-3, "{ranks} ranks: {}", residuals[5]);
             for (iteration, most) in [(10, 0.0200), (20, 0.0054), (30, 0.0042)] {
@@ -174,8 +177,8 @@ mod tooth {
                 assert!(apart(other, &images[0]) <= most, "{settings:?} {ranks} ranks: {}", apart(other, &images[0]));
             }
         };
-        close(&["model.scalar=f32", "solve.method.max_iter=5"], Solved::image::<f32>, 1e-5);
-        close(&["model.scalar=f64", "solve.method.max_iter=20"], Solved::image::<f64>, 1e-8);
+        close(&["model.scalar=f32", "run.summation=fast", "solve.method.max_iter=5"], Solved::image::<f32>, 1e-5);
+        close(&["model.scalar=f64", "run.summation=fast", "solve.method.max_iter=20"], Solved::image::<f64>, 1e-8);
     }
 
     #[test]
