@@ -18,12 +18,8 @@ pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
     start_threads(context, &job);
-    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let writable = if team.rank() == 0 { io::atomic::check_writable(folder) } else { Ok(()) };
-    team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
-    let data_dir = args.job.common.data_dir();
-    let headers = Resolved::headers(&team, &job, &data_dir)?;
-    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    check_writable(&team, &args.output)?;
+    let resolved = Resolved::open(&team, &job, &args.job.common)?;
     with_scalar!(job, S => apply_scalar::<S>(team, &resolved, args))
 }
 
@@ -52,6 +48,13 @@ fn apply_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &ApplyArgs) ->
         }
     }
     Ok(Ending::Done)
+}
+
+/// Makes sure that a file can be written, before anything is computed. Collective: yes.
+pub fn check_writable(team: &Team, file: &Path) -> Result<(), Error> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let writable = if team.rank() == 0 { io::atomic::check_writable(folder) } else { Ok(()) };
+    team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))
 }
 
 /// A vector of the model. Collective: no.

@@ -4,7 +4,7 @@ use super::cli::JobArgs;
 use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, say, start_threads, with_scalar};
 use crate::comm::Team;
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::scalar::Scalar;
 use crate::testing::{DotTest, dot_test, stack_dot_tests, structure_test};
 
@@ -13,9 +13,7 @@ pub fn check(context: &Context, args: &JobArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(&team, &read_config(&args.config), &args.common)?;
     start_threads(context, &job);
-    let data_dir = args.common.data_dir();
-    let headers = Resolved::headers(&team, &job, &data_dir)?;
-    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let resolved = Resolved::open(&team, &job, &args.common)?;
     with_scalar!(job, S => check_scalar::<S>(team, &resolved))
 }
 

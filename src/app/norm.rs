@@ -6,7 +6,7 @@ use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, say, start_threads, with_scalar};
 use crate::comm::Team;
 use crate::config::NormMethod;
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::scalar::Scalar;
 use crate::solver::{
     LanczosParams, NormSquared, NormSquaredEstimate, PowerParams, SingularValues, Status, norm_squared, singular_values,
@@ -17,9 +17,7 @@ pub fn norm(context: &Context, args: &NormArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
     start_threads(context, &job);
-    let data_dir = args.job.common.data_dir();
-    let headers = Resolved::headers(&team, &job, &data_dir)?;
-    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let resolved = Resolved::open(&team, &job, &args.job.common)?;
     let method = job.norm.clone().unwrap_or_default().method;
     if args.condition {
         let params = match method {

@@ -23,9 +23,7 @@ const PICTURE_BYTES: u64 = 2_000_000;
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
-    let data_dir = args.job.common.data_dir();
-    let headers = Resolved::headers(&team, &job, &data_dir)?;
-    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let resolved = Resolved::open(&team, &job, &args.job.common)?;
     let ranks = args.ranks.map_or(team.size(), |ranks| ranks as usize);
     with_scalar!(job, S => print::<S>(&team, &resolved, ranks))
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::cli::Common;
 use crate::comm::Team;
 use crate::config::{Job, Term};
 use crate::error::{Error, Fault, Phase};
@@ -26,7 +27,7 @@ const NOISE: u64 = 0x6e6f_6973;
 pub struct Resolved<'a> {
     /// What the user wrote.
     pub job: &'a Job,
-    headers: &'a [Option<Header>],
+    headers: Vec<Option<Header>>,
     files: FilesIn,
     members: Vec<MemberSpec>,
 }
@@ -41,28 +42,30 @@ pub struct MemberSpec {
 }
 
 impl<'a> Resolved<'a> {
-    /// What the files of all terms say of themselves. Collective: yes; rank 0 reads.
-    pub fn headers(team: &Team, job: &Job, data_dir: &Path) -> Result<Vec<Option<Header>>, Error> {
-        team.from_rank_0(|| {
+    /// Reads what the files of all terms say of themselves, and cuts the operators into members.
+    ///
+    /// Collective: yes; rank 0 reads, all cut alike.
+    pub fn open(team: &Team, job: &'a Job, common: &Common) -> Result<Self, Error> {
+        let data_dir = common.data_dir();
+        let headers = team.from_rank_0(|| {
             let header = |term: &Term| match &term.data {
-                Some(data) => data.header(data_dir).map_err(|fault| in_table(term, "data", fault)),
+                Some(data) => data.header(&data_dir).map_err(|fault| in_table(term, "data", fault)),
                 None => Ok(None),
             };
             job.terms.iter().map(header).collect::<Result<_, _>>().map_err(|fault| fault.in_phase(Phase::Open))
-        })
+        })?;
+        let resolved = Resolved { job, headers, files: FilesIn(data_dir), members: Vec::new() };
+        team.agree(resolved.cut().map_err(|fault| fault.in_phase(Phase::Plan)))
     }
 
-    /// Cuts the operators into members. Collective: no; all ranks get the same.
-    pub fn new(job: &'a Job, headers: &'a [Option<Header>], data_dir: &Path) -> Result<Self, Fault> {
-        let mut resolved = Resolved { job, headers, files: FilesIn(data_dir.to_owned()), members: Vec::new() };
-        for (place, term) in job.terms.iter().enumerate() {
+    fn cut(mut self) -> Result<Self, Fault> {
+        for (place, term) in self.job.terms.iter().enumerate() {
             for operator in 0..term.operators.len() {
-                let members =
-                    resolved.members_of(place, operator).map_err(|fault| in_table(term, "operator", fault))?;
-                resolved.members.extend(members);
+                let members = self.members_of(place, operator).map_err(|fault| in_table(term, "operator", fault))?;
+                self.members.extend(members);
             }
         }
-        Ok(resolved)
+        Ok(self)
     }
 
     fn members_of(&self, place: usize, operator: usize) -> Result<Vec<MemberSpec>, Fault> {
@@ -247,7 +250,7 @@ impl<'a> Resolved<'a> {
         self.job
             .terms
             .iter()
-            .zip(self.headers)
+            .zip(&self.headers)
             .filter_map(|(term, header)| header.as_ref().map(|header| format!("{}: {}", term.name, header.about)))
     }
 }

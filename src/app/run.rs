@@ -41,9 +41,7 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     let threads = start_threads(context, &job);
     phases.lap("config");
 
-    let data_dir = args.common.data_dir();
-    let headers = Resolved::headers(&team, &job, &data_dir)?;
-    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let resolved = Resolved::open(&team, &job, &args.common)?;
     let guess = job.solve.first_guess.as_deref().filter(|path| *path != Path::new(Solve::LOCAL_MEAN));
     let guess = guess.map_or(Ok(()), |path| first_guess(path).check(&job.model.dims));
     team.agree(guess.map_err(|fault| fault.in_phase(Phase::Open)))?;

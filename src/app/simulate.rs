@@ -1,14 +1,12 @@
 //! `simulate`: measurements of an image, with the noise of each term, in the natural shapes.
 
-use std::path::Path;
-
-use super::apply::{input, read_model, write_data};
+use super::apply::{check_writable, input, read_model, write_data};
 use super::cli::SimulateArgs;
 use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
-use crate::io::{self, Data};
+use crate::io::Data;
 use crate::scalar::Scalar;
 use crate::space::Vector;
 use crate::stack::Stack;
@@ -18,12 +16,8 @@ pub fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error>
     let team = Team::new(context.comm.clone());
     let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
     start_threads(context, &job);
-    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let writable = if team.rank() == 0 { io::atomic::check_writable(folder) } else { Ok(()) };
-    team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
-    let data_dir = args.job.common.data_dir();
-    let headers = Resolved::headers(&team, &job, &data_dir)?;
-    let resolved = team.agree(Resolved::new(&job, &headers, &data_dir).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    check_writable(&team, &args.output)?;
+    let resolved = Resolved::open(&team, &job, &args.job.common)?;
     with_scalar!(job, S => simulate_scalar::<S>(team, &resolved, args))
 }
 
