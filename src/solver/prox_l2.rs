@@ -130,6 +130,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for ProxSystem<'_, X, Y> {
     fn zeros(&self) -> Vector<X> {
         self.stack.zero_model()
     }
+    fn zeros_to_write(&self) -> Vector<X> {
+        self.stack.zero_sum()
+    }
     fn start(&mut self, x: &mut Vector<X>, r: &mut Vector<X>) -> Result<f64, Error> {
         self.weighted.copy_from(self.y);
         self.weighted_adjoint(r)?;

@@ -848,9 +848,7 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
         )) as Boxed<f64>)
     })
     .unwrap();
-    let (y, _) = random_data(&stack);
     let mut power = stackphys::solver::Power::new(&stack, &PowerParams::default());
-    let _ = y;
     let begin = stack.team().seconds();
     let rule = stop::any([stop::wall_time(begin + 0.15), stop::iterations(10_000)]);
     let outcome = drive(&mut power, &*rule, &mut |_: &Progress| ()).unwrap();
@@ -870,15 +868,13 @@ fn a_stack_on_half_of_the_ranks(comm: &Rc<dyn Comm>) {
     let mut y = stack.zero_data();
     stack.forward(&x, &mut y).unwrap();
     // an error of a sub-team is a fault of its parent
-    let local = if half == 1 { stack.forward(&y_as_model(&stack), &mut y) } else { Ok(()) };
+    let local = if half == 1 { stack.forward(&of_another_space(), &mut y) } else { Ok(()) };
     let agreed = everybody.agree(local.map_err(stackphys::Error::into_fault));
     assert_eq!(agreed.is_err(), comm.size() > 1);
 }
 
-fn y_as_model(stack: &Stack<f64>) -> stackphys::space::Vector<f64> {
-    let other = Shape::new([("x", 99)]);
-    let _ = stack;
-    stackphys::space::Vector::zeros(&stackphys::space::Space::replicated(other))
+fn of_another_space() -> stackphys::space::Vector<f64> {
+    stackphys::space::Vector::zeros(&stackphys::space::Space::replicated(Shape::new([("x", 99)])))
 }
 
 /// Runs all promises; the names of those that do not hold.
