@@ -80,6 +80,7 @@ pub mod app;
 pub mod comm;
 pub mod config;
 pub mod error;
+mod fourier;
 pub mod io;
 mod kinds;
 pub mod operator;

@@ -12,6 +12,7 @@ use ndarray_npy::{ReadableElement, WritableElement};
 use num_complex::Complex;
 
 use crate::comm::{Buf, BufMut};
+use crate::fourier::{Fourier, Transform};
 
 mod sealed {
     pub trait Sealed {}
@@ -66,6 +67,10 @@ pub trait Scalar:
     fn modulus_squared(self) -> f64 {
         self.re() * self.re() + self.im() * self.im()
     }
+    /// The same number as a complex one.
+    fn to_complex(self) -> Complex<Self::Real>;
+    /// A number from a complex one; real types drop the imaginary part.
+    fn from_complex(z: Complex<Self::Real>) -> Self;
     /// Whether both parts are finite.
     fn is_finite(self) -> bool {
         self.re().is_finite() && self.im().is_finite()
@@ -94,6 +99,9 @@ pub trait Real: Scalar<Real = Self> + PartialOrd {
     /// The distance from 1 to the next larger number.
     const EPSILON: f64;
 
+    /// The Fourier transform of complex arrays of these numbers.
+    #[doc(hidden)]
+    fn fourier(sizes: &[usize]) -> Box<dyn Fourier<Self>>;
     /// Real numbers as a buffer that can be sent.
     fn real_buf(values: &[Self]) -> Buf<'_>;
     /// Real numbers as a buffer that can be received into.
@@ -122,11 +130,20 @@ macro_rules! real_scalar {
             fn scale(self, by: $real) -> Self {
                 self * by
             }
+            fn to_complex(self) -> Complex<$real> {
+                Complex::new(self, 0.0)
+            }
+            fn from_complex(z: Complex<$real>) -> Self {
+                z.re
+            }
         }
 
         impl Real for $real {
             const EPSILON: f64 = <$real>::EPSILON as f64;
 
+            fn fourier(sizes: &[usize]) -> Box<dyn Fourier<Self>> {
+                Box::new(Transform::new(sizes))
+            }
             fn real_buf(values: &[Self]) -> Buf<'_> {
                 Buf::$variant(values)
             }
@@ -154,6 +171,12 @@ macro_rules! real_scalar {
             }
             fn scale(self, by: $real) -> Self {
                 Complex::scale(&self, by)
+            }
+            fn to_complex(self) -> Self {
+                self
+            }
+            fn from_complex(z: Self) -> Self {
+                z
             }
         }
     };

@@ -7,6 +7,7 @@ use crate::comm::Team;
 use crate::error::{Error, Phase};
 use crate::io::Data;
 use crate::scalar::Scalar;
+use crate::solver::SystemKind;
 use crate::stack::{BlockPlan, human_bytes};
 
 /// Bytes that a rank needs before it holds any vector: the program, MPI, BLAS, fonts. Measured: the release build under
@@ -41,6 +42,9 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let preconditioner = resolved.job.solve.preconditioner.as_ref();
     let [mut of_model, of_data] = method.vectors();
     let mut messages = method.messages();
+    if plan.merged().is_some() && method.system() == Some(SystemKind::Normal) {
+        messages.vector_reductions = 0;
+    }
     let mut name = method.kind().to_owned();
     if let Some(by) = preconditioner {
         of_model += 1 + by.model_vectors(); // M⁻¹r

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::phases::Spread;
 use crate::comm::{Kind, Team, Through, Traffic};
+use crate::operator::Basis;
 use crate::solver::{Progress, Status};
 
 /// The report of a job.
@@ -49,6 +50,9 @@ pub struct Report {
     pub summation: String,
     /// How sums over ranks were made.
     pub reduction: Through,
+    /// The basis in which `AᴴA` of all operators was merged into one; nothing where it was applied operator by operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normal_merged: Option<Basis>,
     /// What was read.
     pub data: DataReport,
     /// Seconds of each phase over the ranks.

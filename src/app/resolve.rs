@@ -37,6 +37,7 @@ pub struct MemberSpec {
     name: String,
     term: usize,
     operator: usize,
+    group: Option<String>,
     /// The part of the operator's range.
     pub tile: Tile,
 }
@@ -60,10 +61,12 @@ impl<'a> Resolved<'a> {
 
     fn cut(mut self) -> Result<Self, Fault> {
         for (place, term) in self.job.terms.iter().enumerate() {
+            let before = self.members.len();
             for operator in 0..term.operators.len() {
                 let members = self.members_of(place, operator).map_err(|fault| in_table(term, "operator", fault))?;
                 self.members.extend(members);
             }
+            put_in_groups(term, &mut self.members[before..])?;
         }
         Ok(self)
     }
@@ -79,7 +82,7 @@ impl<'a> Resolved<'a> {
         if term.operators.len() > 1 {
             name += &format!(" {operator}");
         }
-        let mut members = vec![MemberSpec { name, term: place, operator, tile: Tile::whole(&range) }];
+        let mut members = vec![MemberSpec { name, term: place, operator, group: None, tile: Tile::whole(&range) }];
         for (dim, cut) in &term.split {
             let may_be_cut = term.operators[operator].may_be_cut();
             let Some(axis) = range.axis(dim) else {
@@ -104,6 +107,7 @@ impl<'a> Resolved<'a> {
                     (0..cut.parts).map(move |part| MemberSpec {
                         name: format!("{}, {dim} {}/{}", member.name, part + 1, cut.parts),
                         tile: member.tile.clone().with(axis, Selection::part(size, part, cut.parts, cut.order)),
+                        group: None,
                         ..member
                     })
                 })
@@ -162,7 +166,12 @@ impl<'a> Resolved<'a> {
     /// The options of the plan.
     pub fn plan_options(&self) -> PlanOptions {
         let run = &self.job.run;
-        PlanOptions { assignment: run.assignment, summation: run.summation, reduction: run.reduction }
+        PlanOptions {
+            assignment: run.assignment,
+            summation: run.summation,
+            reduction: run.reduction,
+            normal: self.job.normal.kind,
+        }
     }
 
     /// The plan on a number of ranks. Collective: no.
@@ -274,6 +283,8 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
             bytes: needs.bytes,
             scratch_bytes: needs.scratch_bytes,
             cost: needs.cost,
+            normal: operator.normal(),
+            group: member.group.clone(),
         })
     }
 
@@ -285,6 +296,21 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
             .build(&self.setting(member.term, data.as_ref()), &member.tile)
             .map_err(|fault| in_table(term, "operator", fault))
     }
+}
+
+/// Puts the members of a term into as many groups of neighbours as it asks for.
+fn put_in_groups(term: &Term, members: &mut [MemberSpec]) -> Result<(), Fault> {
+    let Some(groups) = term.groups else { return Ok(()) };
+    let count = members.len();
+    if groups > count {
+        return Err(Fault::new(format!("terms.{}.groups: {groups} groups of {count} operators", term.name))
+            .hint(format!("ask for at most {count} groups, or `split` into more parts")));
+    }
+    for (index, member) in members.iter_mut().enumerate() {
+        let group = index * groups / count;
+        member.group = Some(format!("{}, group {}/{groups}", term.name, group + 1));
+    }
+    Ok(())
 }
 
 /// The measurements of this rank, and what was noticed while they were read.

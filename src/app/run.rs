@@ -79,6 +79,9 @@ fn solve_and_write<S: Scalar>(
         S::NAME,
         human_bytes((stack.range().len() * size_of::<S>()) as u64),
     );
+    if let Some(basis) = stack.plan().merged() {
+        tracing::info!("AᴴA of all operators is merged into one, {basis}: its application sends nothing");
+    }
     let idle = (0..team.size()).filter(|rank| stack.plan().owned_by(*rank).next().is_none()).count();
     if idle > 0 {
         tracing::warn!("{idle} of {} ranks have no operator: split into more parts, or start fewer ranks", team.size());
@@ -147,6 +150,7 @@ fn solve_and_write<S: Scalar>(
         scalar: S::NAME,
         summation: name_of(&job.run.summation),
         reduction: team.through(),
+        normal_merged: stack.plan().merged(),
         data: DataReport {
             files: resolved.about_data().collect(),
             numbers: measurements.numbers,

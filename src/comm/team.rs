@@ -155,6 +155,14 @@ impl Team {
     pub(crate) fn shared_bytes<S: Scalar>(&self, len: usize) -> Option<usize> {
         self.node().filter(|_| self.through() != Through::Messages).map(|node| node.bytes_sent::<S>(len))
     }
+    /// How often the ranks agreed so far: reductions of vectors and of numbers, which carry the flag and the clock, and
+    /// settled calls.
+    pub(crate) fn agreements(&self) -> u64 {
+        [Kind::VectorReduction, Kind::ScalarReduction, Kind::Agreement]
+            .map(|kind| self.meter.of(kind).calls)
+            .iter()
+            .sum()
+    }
     /// What was sent so far.
     pub fn meter(&self) -> &Meter {
         &self.meter

@@ -64,6 +64,7 @@ impl Job {
             if let Some(Err(fault)) = term.noise.as_ref().map(|noise| noise.check()) {
                 return trouble(&format!("{path}.noise"), &fault.text, None);
             }
+            at_least_one(&format!("{path}.groups"), term.groups.unwrap_or(1))?;
             for (dim, cut) in &term.split {
                 at_least_one(&format!("{path}.split.{dim}.parts"), cut.parts)?;
             }

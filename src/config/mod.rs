@@ -28,6 +28,7 @@ mod each;
 mod load;
 mod model;
 mod norm;
+mod normal;
 mod output;
 mod place;
 mod run;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use model::{Model, ScalarKind};
 pub use norm::{Norm, NormMethod};
+pub use normal::Normal;
 pub use output::Output;
 pub use run::Run;
 pub use schema::schema;
@@ -68,6 +70,9 @@ pub struct Job {
     /// Where this table stands, the job also computes the squared spectral norm of the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
+    /// How the normal operator `AᴴA` is applied.
+    #[serde(default)]
+    pub normal: Normal,
     /// How the work is spread and summed. Never changes the mathematics; the number of ranks comes from `mpirun`.
     #[serde(default)]
     pub run: Run,

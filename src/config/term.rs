@@ -34,6 +34,11 @@ pub struct Term {
     /// Cuts each operator into smaller ones along named dimensions of its measurements: `{ angle = { parts = 12 } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub split: BTreeMap<String, Cut>,
+    /// Puts the operators of this term, split or not, into this many groups of neighbours. A group stays on one rank; the
+    /// local mean and the block preconditioner solve it as one. Left out: each operator is a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub groups: Option<usize>,
     /// Makes this many operators of this one table. Left out: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -59,7 +64,7 @@ impl Default for Cut {
 
 impl Term {
     /// The keys of the table, for `--set` paths that leave out the only term.
-    pub(super) const KEYS: [&str; 6] = ["name", "data", "operator", "noise", "split", "count"];
+    pub(super) const KEYS: [&str; 7] = ["name", "data", "operator", "noise", "split", "groups", "count"];
 }
 
 /// Reads the terms, then makes each one's operators, which needs two of its keys at once.

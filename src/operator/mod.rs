@@ -9,11 +9,14 @@
 mod apply;
 mod closure;
 mod differentiable;
+mod normal;
 mod work;
 
 pub use apply::Apply;
 pub use closure::Closure;
 pub use differentiable::{Differentiable, Linear, Point};
+pub use normal::Basis;
+pub(crate) use normal::DiagonalNormal;
 pub use work::Work;
 
 use crate::error::Fault;
@@ -82,6 +85,12 @@ pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync 
     fn normal_diagonal(&self) -> Option<Vec<f64>> {
         None
     }
+
+    /// The eigenvalues of `AᴴA`, if it is diagonal in a basis: one for each element of the model. A member whose
+    /// [`Description`](crate::stack::Description) names the basis must know them.
+    fn normal_spectrum(&self, _basis: Basis) -> Option<Vec<f64>> {
+        None
+    }
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> LinearOperator<X, Y> for Box<dyn LinearOperator<X, Y>> {
@@ -108,5 +117,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> LinearOperator<X, Y> for Box<dyn Line
     }
     fn norm_squared_bound(&self) -> Option<f64> {
         (**self).norm_squared_bound()
+    }
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        (**self).normal_diagonal()
+    }
+    fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
+        (**self).normal_spectrum(basis)
     }
 }

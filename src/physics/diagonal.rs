@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BoxedOperator, Needs, Physics, Setting};
 use crate::error::Fault;
-use crate::operator::{LinearOperator, Structure, Work};
+use crate::operator::{Basis, LinearOperator, Structure, Work};
 use crate::scalar::Scalar;
 use crate::space::{Shape, Tile};
 
@@ -24,6 +24,7 @@ pub struct DiagonalParams {
 impl Physics for DiagonalParams {
     const SUMMARY: &'static str = "y = d ⊙ x, with one number or an npy file as d";
     const MAY_BE_CUT: &'static [&'static str] = &[];
+    const NORMAL: Option<Basis> = Some(Basis::Model);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         match (self.value, &self.path) {
@@ -130,5 +131,9 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
     }
     fn normal_diagonal(&self) -> Option<Vec<f64>> {
         Some(self.diagonal.iter().map(|d| d.modulus_squared()).collect())
+    }
+    fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
+        let diagonal = || LinearOperator::<S>::normal_diagonal(self);
+        (basis == Basis::Model).then(diagonal).flatten()
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BoxedOperator, Needs, Physics, Setting};
 use crate::error::Fault;
-use crate::operator::{LinearOperator, Structure, Work};
+use crate::operator::{Basis, LinearOperator, Structure, Work};
 use crate::scalar::Scalar;
 use crate::space::{Shape, Tile};
 
@@ -17,6 +17,7 @@ pub struct IdentityParams {}
 impl Physics for IdentityParams {
     const SUMMARY: &'static str = "y = x";
     const MAY_BE_CUT: &'static [&'static str] = &[];
+    const NORMAL: Option<Basis> = Some(Basis::Model);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         Ok(setting.model.clone())
@@ -83,5 +84,9 @@ impl<S: Scalar> LinearOperator<S> for Identity {
     }
     fn normal_diagonal(&self) -> Option<Vec<f64>> {
         Some(vec![1.0; self.shape.len()])
+    }
+    fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
+        let diagonal = || LinearOperator::<S>::normal_diagonal(self);
+        (basis == Basis::Model).then(diagonal).flatten()
     }
 }

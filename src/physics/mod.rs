@@ -22,7 +22,7 @@ pub use parallel_ct::{AngleRange, Angles, Detector, ParallelCt, ParallelCtParams
 
 use crate::error::Fault;
 use crate::kinds::kinds;
-use crate::operator::LinearOperator;
+use crate::operator::{Basis, LinearOperator};
 use crate::scalar::Scalar;
 use crate::space::{Numbers, Shape, Tile};
 
@@ -66,6 +66,8 @@ pub trait Physics {
     const SUMMARY: &'static str;
     /// The dims of the range along which the operator may be cut; the others must stay whole.
     const MAY_BE_CUT: &'static [&'static str];
+    /// The basis in which `AᴴA` is diagonal, if there is one.
+    const NORMAL: Option<Basis> = None;
 
     /// The shape of all measurements of this operator. Checks the parameters; the place for errors that name keys.
     fn range(&self, setting: &Setting) -> Result<Shape, Fault>;
@@ -90,6 +92,10 @@ macro_rules! registry {
             /// The dims of the range along which the operator may be cut.
             pub fn may_be_cut(&self) -> &'static [&'static str] {
                 match self { $( Self::$variant(_) => <$params as Physics>::MAY_BE_CUT, )+ }
+            }
+            /// See [`Physics::NORMAL`].
+            pub fn normal(&self) -> Option<Basis> {
+                match self { $( Self::$variant(_) => <$params as Physics>::NORMAL, )+ }
             }
             /// See [`Physics::range`].
             pub fn range(&self, setting: &Setting) -> Result<Shape, Fault> {

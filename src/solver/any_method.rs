@@ -274,4 +274,7 @@ impl StopRule for OneMore<'_> {
     fn most_iterations(&self) -> Option<usize> {
         self.rule.most_iterations()
     }
+    fn reads_clock(&self) -> bool {
+        self.rule.reads_clock()
+    }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
 use super::system::{Normal, Solver, System, SystemKind};
+use crate::comm::Team;
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
 use crate::space::Vector;
@@ -114,6 +115,10 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bicgstab<Normal<'a, X, Y>> {
 }
 
 impl<H: System> Method for Bicgstab<H> {
+    fn team(&self) -> Option<&Team> {
+        Some(self.system.team())
+    }
+
     fn start(&mut self) -> Result<Progress, Error> {
         self.rho = self.system.start(&mut self.x, &mut self.r)?;
         (self.r_squared, self.first_r_squared) = (self.rho, self.rho);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::drive::{Method, Progress};
 use super::precondition::Preconditioner;
 use super::system::{Normal, Solver, System, SystemKind, at_least};
+use crate::comm::Team;
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
 use crate::space::Vector;
@@ -125,6 +126,10 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Cg<'a, Normal<'a, X, Y>> {
 }
 
 impl<H: System> Method for Cg<'_, H> {
+    fn team(&self) -> Option<&Team> {
+        Some(self.system.team())
+    }
+
     fn start(&mut self) -> Result<Progress, Error> {
         let r_squared = self.system.start(&mut self.x, &mut self.r)?;
         self.rho = self.precondition(r_squared)?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
 use super::system::{Normal, Solver, System, SystemKind};
+use crate::comm::Team;
 use crate::error::Error;
 use crate::scalar::Scalar;
 use crate::space::Vector;
@@ -138,6 +139,10 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Chebyshev<Normal<'a, X, Y>> {
 }
 
 impl<H: System> Method for Chebyshev<H> {
+    fn team(&self) -> Option<&Team> {
+        Some(self.system.team())
+    }
+
     fn start(&mut self) -> Result<Progress, Error> {
         self.system.start(&mut self.x, &mut self.r)?;
         Ok(self.system.progress(self.iteration, None))

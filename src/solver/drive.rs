@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::stop::{self, Status, Stop, StopRule};
+use crate::comm::Team;
 use crate::error::Error;
 
 /// Where a method stands after a step. All numbers are equal on all ranks.
@@ -47,6 +48,10 @@ pub trait Method {
     fn start(&mut self) -> Result<Progress, Error>;
     /// Does one step. Collective: yes.
     fn step(&mut self) -> Result<Progress, Error>;
+    /// The ranks that work on it, for a method whose step may send nothing: it then asks them for the time.
+    fn team(&self) -> Option<&Team> {
+        None
+    }
 }
 
 /// Something that looks at each step and may not stop it: a progress bar, a log, a history.
@@ -86,7 +91,8 @@ impl Outcome {
 /// Runs a method until a rule stops it, or until it breaks down: a method that cannot go on ends whatever the rules say.
 /// A step that broke down before it changed the iterate does not count: its progress takes the place of the last one.
 ///
-/// Collective: yes. Cost: that of the method's steps; the loop itself sends nothing. Errors: those of the method. That a
+/// Collective: yes. Cost: that of the method's steps; the loop itself sends nothing, but the time, where a rule reads the
+/// clock and the step sent nothing that it could travel with. Errors: those of the method. That a
 /// tolerance was not reached is no error: see [`Outcome::status`].
 ///
 /// ```
@@ -124,6 +130,13 @@ pub fn drive(
         if let Some((status, stop)) = stop {
             return Ok(Outcome { status, stop, history });
         }
+        let sent = method.team().map(Team::agreements);
         progress = method.step()?;
+        if rule.reads_clock()
+            && let Some(team) = method.team().filter(|team| sent == Some(team.agreements()))
+        {
+            team.settle()?;
+            progress.seconds = team.seconds();
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
 use super::system::{Normal, Solver, System, SystemKind, at_least};
+use crate::comm::Team;
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
 use crate::space::Vector;
@@ -129,6 +130,10 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Minres<Normal<'a, X, Y>> {
 }
 
 impl<H: System> Method for Minres<H> {
+    fn team(&self) -> Option<&Team> {
+        Some(self.system.team())
+    }
+
     fn start(&mut self) -> Result<Progress, Error> {
         self.beta = self.system.start(&mut self.x, &mut self.r)?.sqrt();
         (self.phi_bar, self.first_residual) = (self.beta, self.beta);

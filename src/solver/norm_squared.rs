@@ -35,7 +35,7 @@ pub enum NormSquaredEstimate {
     },
     /// `below ≤ ‖A‖² ≤ above`, surely.
     Bounds {
-        /// The largest Rayleigh quotient seen of any member: ‖A‖² ≥ ‖A_i v‖² / ‖v‖².
+        /// The largest Rayleigh quotient seen of any member or named group: ‖A‖² ≥ ‖A_i v‖² / ‖v‖².
         below: f64,
         /// The sum of rigorous bounds of the members; infinite if a member has none.
         above: f64,
@@ -86,15 +86,16 @@ fn bounds<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<N
     let team: &Team = stack.team();
     let mut largest = 0.0_f64;
     let mut above = vec![0.0; stack.count()];
-    for (index, alone) in stack.alone() {
-        let operator = alone.local_operators().next();
-        match (below_of(&alone), operator.map(|(_, operator)| guarded(|| above_of(operator)))) {
-            (Ok(below), Some(Ok(bound))) => {
-                largest = largest.max(below);
-                above[index] = bound.unwrap_or(f64::INFINITY);
-            }
-            (Err(fault), _) | (_, Some(Err(fault))) => team.note(fault.in_operator(index)),
-            (_, None) => {}
+    for (place, group) in stack.groups() {
+        match below_of(&group) {
+            Ok(below) => largest = largest.max(below),
+            Err(fault) => team.note(stack.plan().groups()[place].fault_of(fault)),
+        }
+    }
+    for (index, operator) in stack.local_operators() {
+        match guarded(|| above_of(operator)) {
+            Ok(bound) => above[index] = bound.unwrap_or(f64::INFINITY),
+            Err(fault) => team.note(fault.in_operator(index)),
         }
     }
     let [largest] = team.max([largest]);
@@ -109,17 +110,20 @@ fn bounds<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<N
     })
 }
 
-/// A number that ‖A‖² of a single operator hardly exceeds: its bound, where there is one, or half more than what a short
-/// power iteration sees.
-pub(super) fn member_bound<X: Scalar, Y: Scalar<Real = X::Real>>(alone: &Stack<X, Y>) -> Result<f64, Fault> {
-    let seen = below_of(alone)?;
-    let bound = alone.local_operators().next().map_or(Ok(None), |(_, operator)| guarded(|| above_of(operator)))?;
-    Ok(bound.unwrap_or(f64::INFINITY).min(1.5 * seen))
+/// A number that ‖A‖² of a stack on one rank hardly exceeds: the sum of its operators' bounds, where they have some, or half
+/// more than what a short power iteration sees.
+pub(super) fn group_bound<X: Scalar, Y: Scalar<Real = X::Real>>(group: &Stack<X, Y>) -> Result<f64, Fault> {
+    let seen = below_of(group)?;
+    let mut above = 0.0;
+    for (_, operator) in group.local_operators() {
+        above += guarded(|| above_of(operator))?.unwrap_or(f64::INFINITY);
+    }
+    Ok(above.min(1.5 * seen))
 }
 
-/// The largest Rayleigh quotient that a short power iteration of one member sees.
-fn below_of<X: Scalar, Y: Scalar<Real = X::Real>>(alone: &Stack<X, Y>) -> Result<f64, Fault> {
-    let mut power = Power::new(alone, &PowerParams::default());
+/// The largest Rayleigh quotient that a short power iteration of a stack on one rank sees.
+fn below_of<X: Scalar, Y: Scalar<Real = X::Real>>(group: &Stack<X, Y>) -> Result<f64, Fault> {
+    let mut power = Power::new(group, &PowerParams::default());
     let mut largest = 0.0_f64;
     let mut look = |progress: &Progress| largest = largest.max(progress.value.unwrap_or(0.0));
     let rule = stop::any([stop::breakdown(), stop::not_a_number(), stop::iterations(10)]);

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use crate::comm::Team;
 use crate::error::Error;
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -75,6 +76,10 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Power<'a, X, Y> {
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Power<'_, X, Y> {
+    fn team(&self) -> Option<&Team> {
+        Some(self.stack.team())
+    }
+
     fn start(&mut self) -> Result<Progress, Error> {
         Stream::new(self.seed, START).fill_normal(0, self.v.as_mut_slice());
         let norm = self.stack.team().norm(&self.v)?;
@@ -83,7 +88,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Power<'_, X, Y> {
     }
 
     fn step(&mut self) -> Result<Progress, Error> {
-        self.stack.normal(&self.v, &mut self.w)?;
+        self.stack.normal_unsettled(&self.v, &mut self.w)?;
         let [value, squared] = self.stack.team().dots([(&self.v, &self.w), (&self.w, &self.w)])?;
         let change = (value - self.value).abs() / value;
         // ‖w − λv‖² = ‖w‖² − λ² for ‖v‖ = 1

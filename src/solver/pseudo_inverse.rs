@@ -7,15 +7,15 @@ use super::stop::{self, StopRule};
 use crate::error::{Error, Fault};
 use crate::scalar::Scalar;
 use crate::space::Vector;
-use crate::stack::Stack;
+use crate::stack::{Group, Stack};
 
 /// How the pseudo-inverse is applied.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PseudoInverse {
     /// argmin ‖A x − y‖² + λ‖x‖² over the whole stack.
     Exact(Exact),
-    /// The mean over the operators of their own pseudo-inverses, `1/N Σ A_i† y_i`. An approximation: it is not the
-    /// least-squares solution unless all members agree.
+    /// The mean over the operators of their own pseudo-inverses, `1/N Σ A_i† y_i`, or over groups of operators that the
+    /// [plan](crate::stack::BlockPlan::groups) names. An approximation: it is not the least-squares solution unless all agree.
     LocalMean(AnyMethod),
 }
 
@@ -57,8 +57,8 @@ pub struct Solution<X> {
     pub true_relative_residual: f64,
     /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from the solution itself.
     pub true_relative_normal_residual: f64,
-    /// How many operators have fewer measurements than x has elements, if each was solved by itself: their own solutions
-    /// then say little, and the mean may be far from the solution of all.
+    /// How many groups of operators have fewer measurements than x has elements, if each was solved by itself: their own
+    /// solutions then say little, and the mean may be far from the solution of all.
     pub underdetermined: usize,
 }
 
@@ -119,16 +119,19 @@ pub fn pseudo_inverse<X: Scalar, Y: Scalar<Real = X::Real>>(
     })
 }
 
-/// How many operators have fewer measurements than x has elements. Collective: no; the plan says so, rank 0 warns.
+/// How many groups of operators have fewer measurements than x has elements. Collective: no; the plan says so, rank 0 warns.
 fn warned_underdetermined<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> usize {
     let elements = stack.domain().len();
-    let entries = stack.plan().entries();
-    let count = entries.iter().filter(|entry| entry.description.range.len() < elements).count();
+    let (entries, groups) = (stack.plan().entries(), stack.plan().groups());
+    let measurements =
+        |group: &Group| group.operators.iter().map(|index| entries[*index].description.range.len()).sum::<usize>();
+    let count = groups.iter().filter(|group| measurements(group) < elements).count();
     if count > 0 && stack.team().rank() == 0 {
         tracing::warn!(
-            "local mean: {count} of {} operators have fewer measurements than x has elements ({elements}); the mean of \
-             their own solutions may be far from the solution of all",
-            entries.len()
+            "local mean: {count} of {} {} have fewer measurements than x has elements ({elements}); the mean of their own \
+             solutions may be far from the solution of all",
+            groups.len(),
+            if groups.len() == entries.len() { "operators" } else { "groups of operators" },
         );
     }
     count
@@ -141,22 +144,27 @@ fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
     rule: &dyn StopRule,
 ) -> Result<Vector<X>, Error> {
     // nothing is sent inside these solves, so members may stop at different steps, by their own rank's clock too
-    let solve = |index: usize, alone: &Stack<X, Y>, out: &mut [X]| -> Result<(), Fault> {
-        let mut own = alone.zero_data();
-        let block = y.block_slice(index).ok_or_else(|| Fault::new("the measurements are not on this rank"))?;
-        own.as_mut_slice().copy_from_slice(block);
-        let solved = method.solve(alone, &own, None, None, rule, &mut |_: &Progress| ());
-        let (x, _) = solved.map_err(|error| error.into_fault().in_operator(index))?;
+    let groups = stack.plan().groups();
+    let solve = |place: usize, group: &Stack<X, Y>, out: &mut [X]| -> Result<(), Fault> {
+        let mut own = group.zero_data();
+        for (to, from) in groups[place].operators.iter().enumerate() {
+            let (Some(to), Some(block)) = (own.block_slice_mut(to), y.block_slice(*from)) else {
+                return Err(Fault::new("the measurements are not on this rank").in_operator(*from));
+            };
+            to.copy_from_slice(block);
+        }
+        let solved = method.solve(group, &own, None, None, rule, &mut |_: &Progress| ());
+        let (x, _) = solved.map_err(|error| groups[place].fault_of(error.into_fault()))?;
         crate::space::add(x.as_slice(), out);
         Ok(())
     };
-    let members: Vec<_> = stack.alone().collect();
+    let here: Vec<_> = stack.groups().collect();
     let mut mean = stack.zero_sum();
-    stack.sum_over_operators(&mut mean, |index, out| {
-        let found = members.binary_search_by_key(&index, |(index, _)| *index);
-        found.map_or(Ok(()), |local| solve(index, &members[local].1, out))
+    stack.sum_over_groups(&mut mean, |place, out| {
+        let found = here.binary_search_by_key(&place, |(place, _)| *place);
+        found.map_or(Ok(()), |local| solve(place, &here[local].1, out))
     })?;
-    mean.scale(1.0 / stack.count() as f64);
+    mean.scale(1.0 / groups.len() as f64);
     Ok(mean)
 }
 

@@ -165,7 +165,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for Normal<'_, X, Y> {
     }
 
     fn apply(&mut self, x: &Vector<X>, out: &mut Vector<X>) -> Result<(), Error> {
-        self.stack.normal(x, out)?;
+        self.stack.normal_unsettled(x, out)?;
         if self.damping > 0.0 {
             out.axpy(self.damping, x);
         }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-use crate::operator::LinearOperator;
+use crate::operator::{Basis, LinearOperator};
 use crate::scalar::Scalar;
 use crate::space::Shape;
 
@@ -24,12 +24,26 @@ pub struct Description {
     pub scratch_bytes: u64,
     /// Relative cost of one application, for balancing.
     pub cost: f64,
+    /// The basis in which its `AᴴA` is diagonal, if there is one: it is merged with other such members.
+    pub normal: Option<Basis>,
+    /// The group that it belongs to. The members of a group stay on one rank, and are solved as one where operators are
+    /// solved by themselves. `None`: a group of its own.
+    pub group: Option<String>,
 }
 
 impl Description {
     /// A member of a given name and shapes, of unit cost and no memory worth planning for.
     pub fn new(name: impl Into<String>, domain: Shape, range: Shape) -> Self {
-        Description { name: name.into(), domain, range, bytes: 0, scratch_bytes: 0, cost: 1.0 }
+        Description {
+            name: name.into(),
+            domain,
+            range,
+            bytes: 0,
+            scratch_bytes: 0,
+            cost: 1.0,
+            normal: None,
+            group: None,
+        }
     }
 
     /// A fault if what was built has other shapes than described.

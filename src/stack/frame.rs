@@ -150,6 +150,13 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         (self.seconds.operators.get(), self.seconds.sums.get())
     }
 
+    /// Does `action` on the clock of the operators. Collective: no.
+    pub(super) fn in_operators(&self, action: impl FnOnce()) {
+        let begin = Instant::now();
+        action();
+        add_seconds(&self.seconds.operators, begin);
+    }
+
     /// Fills the block of each operator of this rank; a fault empties the block and is noted. Collective: no.
     ///
     /// `fill(local, block, work)` is told the place among this rank's operators.

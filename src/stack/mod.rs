@@ -13,6 +13,7 @@ mod plan;
 mod smooth;
 mod tree;
 
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -24,12 +25,12 @@ use member::Member;
 pub(crate) use member::guarded;
 #[cfg(feature = "mpi")]
 pub(crate) use member::panic_is_caught;
-pub use plan::{BlockPlan, Entry, PlanOptions, human_bytes};
+pub use plan::{BlockPlan, Entry, Group, NormalKind, PlanOptions, human_bytes};
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
 
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
-use crate::operator::LinearOperator;
+use crate::operator::{Basis, DiagonalNormal, LinearOperator, Work};
 use crate::scalar::Scalar;
 use crate::space::{Vector, dot};
 
@@ -57,6 +58,8 @@ use crate::space::{Vector, dot};
 pub struct Stack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     frame: Frame<X, Y>,
     members: Vec<Rc<Member<X, Y>>>,
+    /// `AᴴA` of all members of all ranks as one, where the plan merges them.
+    merged: Option<RefCell<DiagonalNormal<X>>>,
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Deref for Stack<X, Y> {
@@ -85,19 +88,70 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             described.expect_built(operator.domain(), operator.range())?;
             Ok(Rc::new(Member::new(index, described.name.clone(), operator)))
         })?;
-        Ok(Stack { frame: Frame::new(team, plan), members })
+        let mut stack = Stack { frame: Frame::new(team, plan), members, merged: None };
+        if let Some(basis) = stack.plan().merged() {
+            stack.merged = Some(RefCell::new(stack.merge(basis)?));
+        }
+        Ok(stack)
     }
 
-    /// Each of this rank's operators as a stack of its own, for one rank. Collective: no.
-    pub(crate) fn alone(&self) -> impl Iterator<Item = (usize, Stack<X, Y>)> + '_ {
-        self.members.iter().map(|member| {
-            let description = self.plan().entries()[member.index].description.clone();
+    /// The sum of all members' `AᴴA`. Collective: yes, one vector reduction.
+    fn merge(&self, basis: Basis) -> Result<DiagonalNormal<X>, Error> {
+        let mut weights = self.zero_sum();
+        self.sum_over_local(&mut weights, Ok(()), |local, sum, _| {
+            let member = &self.members[local];
+            let spectrum = guarded(|| {
+                let known = member.operator.normal_spectrum(basis).filter(|known| known.len() == sum.len());
+                known.ok_or_else(|| {
+                    Fault::new(format!(
+                        "`{}` is described as having an AᴴA that is {basis}, but it does not know it",
+                        member.name
+                    ))
+                    .hint("see `LinearOperator::normal_spectrum`")
+                })
+            });
+            let spectrum = spectrum.map_err(|fault| fault.in_phase(Phase::Build))?;
+            for (sum, weight) in sum.iter_mut().zip(spectrum) {
+                *sum += X::from_f64(weight);
+            }
+            Ok(())
+        })?;
+        Ok(DiagonalNormal::new(basis, &self.plan().domain().sizes(), weights.as_slice()))
+    }
+
+    /// Each of this rank's groups of operators as a stack of its own, for one rank, with its place in
+    /// [`BlockPlan::groups`]. Collective: no.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (usize, Stack<X, Y>)> + '_ {
+        let entries = self.plan().entries();
+        let here = |operators: &[usize]| entries[operators[0]].owner == self.team().rank();
+        let groups = self.plan().groups().iter().enumerate();
+        groups.filter(move |(_, group)| here(&group.operators)).map(move |(place, group)| {
+            let descriptions = group.operators.iter().map(|index| entries[*index].description.clone()).collect();
             let summation = self.team().summation();
             let options = PlanOptions { summation, ..PlanOptions::default() };
-            let plan = BlockPlan::new::<X>(vec![description], 1, options).unwrap_or_else(|_| self.plan().clone());
+            let plan = BlockPlan::new::<X>(descriptions, 1, options).unwrap_or_else(|_| self.plan().clone());
             let team = Team::solo().with_summation(summation).with_clock_of(self.team());
-            (member.index, Stack { frame: Frame::new(team, plan), members: vec![Rc::new(member.at(0))] })
+            let member = |(to, index): (usize, &usize)| {
+                let local = self.local_indices().binary_search(index).ok()?;
+                Some(Rc::new(self.members[local].at(to)))
+            };
+            let members = group.operators.iter().enumerate().filter_map(member).collect();
+            (place, Stack { frame: Frame::new(team, plan), members, merged: None })
         })
+    }
+
+    /// `out ← Σ` over all groups of what `add_group(place, out)` adds, with the place in [`BlockPlan::groups`].
+    ///
+    /// Collective: yes, one vector reduction, which settles.
+    pub(crate) fn sum_over_groups(
+        &self,
+        out: &mut Vector<X>,
+        mut add_group: impl FnMut(usize, &mut [X]) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let groups = self.plan().groups();
+        // a group adds where its first operator would
+        let place_of = |first: usize| groups.binary_search_by_key(&first, |group| group.operators[0]).ok();
+        self.sum_over_operators(out, |index, sum| place_of(index).map_or(Ok(()), |place| add_group(place, sum)))
     }
 
     /// This rank's operators with their index. Collective: no.
@@ -127,10 +181,26 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         })
     }
 
-    /// `out = Aᴴ A x = Σ A_iᴴ A_i x`. Collective: yes, one vector reduction, which settles.
+    /// `out = Aᴴ A x = Σ A_iᴴ A_i x`. Collective: yes, one vector reduction, which settles; where the plan has
+    /// [merged](BlockPlan::merged) the members, one scalar one.
     pub fn normal(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<(), Error> {
+        self.normal_unsettled(x, out)?;
+        if self.merged.is_some() { self.team().settle() } else { Ok(()) }
+    }
+
+    /// `out = Aᴴ A x`; where the plan has merged the members, it sends nothing and a fault stays pending. For methods.
+    pub fn normal_unsettled(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
-        self.sum_over_local(out, fits, |local, out, work| self.members[local].normal_add(x.as_slice(), out, work))
+        let Some(merged) = &self.merged else {
+            let normal_add =
+                |local: usize, out: &mut [X], work: &mut Work| self.members[local].normal_add(x.as_slice(), out, work);
+            return self.sum_over_local(out, fits, normal_add);
+        };
+        match fits.and(self.expect_model(out, "the result")) {
+            Ok(()) => self.in_operators(|| merged.borrow_mut().apply(x.as_slice(), out.as_mut_slice())),
+            Err(fault) => self.team().note(fault),
+        }
+        Ok(())
     }
 
     /// `out = A Aᴴ y`. Collective: yes, one vector reduction and one scalar one. Memory: one vector of the model.

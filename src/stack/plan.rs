@@ -3,14 +3,17 @@
 //! A plan is pure and deterministic: it follows from the descriptions, the number of ranks and the options alone, without
 //! communication, and a hash checks that all ranks made the same one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Assignment, Description, tree};
 use crate::comm::{MESSAGE, Reduction, Summation};
 use crate::error::Fault;
+use crate::operator::Basis;
 use crate::scalar::Scalar;
 use crate::space::{Block, Placement, SPARE, Shape};
 
@@ -23,6 +26,38 @@ pub struct PlanOptions {
     pub summation: Summation,
     /// How sums over ranks are made.
     pub reduction: Reduction,
+    /// Whether normal operators are merged.
+    pub normal: NormalKind,
+}
+
+/// How `AᴴA` of a stack is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NormalKind {
+    /// As one diagonal where that of all members is diagonal in the same basis: then nothing is sent. Member by member
+    /// otherwise.
+    #[default]
+    Auto,
+    /// Member by member.
+    Members,
+}
+
+/// Members that stay together on one rank and are solved as one where operators are solved by themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// What the descriptions call it; of a member without a group, its own name.
+    pub name: String,
+    /// Its members, rising.
+    pub operators: Vec<usize>,
+}
+
+impl Group {
+    /// A fault of the group's own stack as one of the whole stack: its operators are counted from zero there.
+    pub(crate) fn fault_of(&self, mut fault: Fault) -> Fault {
+        let place = fault.operator.unwrap_or(0);
+        fault.operator = self.operators.get(place).copied();
+        fault
+    }
 }
 
 /// One operator of the plan.
@@ -53,11 +88,14 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockPlan {
     entries: Vec<Entry>,
+    groups: Vec<Group>,
     domain: Shape,
     ranks: usize,
     scalar: String,
     scalar_bytes: u64,
     ordered: bool,
+    /// The basis of the one diagonal that all normal operators are merged into.
+    merged: Option<Basis>,
 }
 
 impl BlockPlan {
@@ -71,8 +109,14 @@ impl BlockPlan {
             let of = format!("domain of `{}`", member.name);
             domain.expect(&member.domain, &of).map_err(|fault| fault.in_operator(index))?;
         }
-        let costs: Vec<f64> = members.iter().map(|member| member.cost).collect();
-        let owners = options.assignment.owners(&costs, ranks);
+        let groups = groups_of(&members);
+        let cost = |group: &Group| group.operators.iter().map(|index| members[*index].cost).sum();
+        let of_groups = options.assignment.owners(&groups.iter().map(cost).collect::<Vec<f64>>(), ranks);
+        let mut owners = vec![0; members.len()];
+        for (group, owner) in groups.iter().zip(of_groups) {
+            group.operators.iter().for_each(|index| owners[*index] = owner);
+        }
+        let basis = first.normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
         let mut start = 0;
         let entries = members
             .into_iter()
@@ -85,17 +129,27 @@ impl BlockPlan {
             .collect();
         Ok(BlockPlan {
             entries,
+            groups,
             domain,
             ranks,
             scalar: S::NAME.into(),
             scalar_bytes: size_of::<S>() as u64,
             ordered: options.summation == Summation::Ordered,
+            merged: basis.filter(|_| options.normal == NormalKind::Auto),
         })
     }
 
     /// The operators in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+    /// The groups in the order of their first operators; an operator without a group is one by itself.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+    /// The basis of the one diagonal that all normal operators are merged into, if they are: then `AᴴA` sends nothing.
+    pub fn merged(&self) -> Option<Basis> {
+        self.merged
     }
     /// The shape of `x`.
     pub fn domain(&self) -> &Shape {
@@ -134,9 +188,17 @@ impl BlockPlan {
     pub fn data_bytes(&self, rank: usize) -> u64 {
         self.owned_by(rank).map(|(_, entry)| entry.description.range.len() as u64 * self.scalar_bytes).sum()
     }
-    /// Bytes of the operators of one rank, once built.
+    /// Bytes of the operators of one rank, once built, and of the normal operator that they are merged into.
     pub fn operator_bytes(&self, rank: usize) -> u64 {
-        self.owned_by(rank).map(|(_, entry)| entry.description.bytes).sum()
+        let merged = self.merged.map_or(0, |basis| basis.bytes(self.domain.len(), self.real_bytes()));
+        merged + self.owned_by(rank).map(|(_, entry)| entry.description.bytes).sum::<u64>()
+    }
+    /// Whether its members were put into it by name.
+    fn is_named(&self, group: &Group) -> bool {
+        group.operators.iter().any(|index| self.entries[*index].description.group.is_some())
+    }
+    fn real_bytes(&self) -> u64 {
+        if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes }
     }
     /// Bytes of scratch of one rank: its largest measurement block, what its operators ask for, and what a sum over ranks
     /// needs beside its result.
@@ -168,16 +230,29 @@ impl BlockPlan {
     /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
     /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction).
     pub fn reduction(&self, rank: usize) -> (u64, u64) {
-        let real_bytes = if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes };
         let model = self.domain.len() as u64 * self.scalar_bytes;
         if !self.ordered {
-            return (1, model + SPARE as u64 * real_bytes);
+            return (1, model + SPARE as u64 * self.real_bytes());
         }
         let mine = tree::subtrees(&self.owners()).iter().filter(|subtree| subtree.owner == rank).count() as u64;
         let slice = tree::slice(self.domain.len(), self.ranks, rank).len() as u64 * self.scalar_bytes;
         let chunks = self.domain.len().div_ceil(tree::CHUNK) as u64;
         (2 * chunks + 1, mine * model + slice + SPARE as u64 * 8)
     }
+}
+
+fn groups_of(members: &[Description]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut place_of: HashMap<&str, usize> = HashMap::new();
+    for (index, member) in members.iter().enumerate() {
+        let group = member.group.as_deref();
+        let place = group.map_or(groups.len(), |name| *place_of.entry(name).or_insert(groups.len()));
+        match groups.get_mut(place) {
+            Some(group) => group.operators.push(index),
+            None => groups.push(Group { name: group.unwrap_or(&member.name).to_owned(), operators: vec![index] }),
+        }
+    }
+    groups
 }
 
 /// How many operators a printed plan shows one by one.
@@ -216,6 +291,13 @@ impl fmt::Display for BlockPlan {
             let share = 100.0 * description.cost / total;
             let (name, range) = (&description.name, description.range.to_string());
             writeln!(f, "{index:>8}  {name:<28} {range:<34} {owner:>5} {bytes:>11} {share:>6.1}%")?;
+        }
+        for group in self.groups.iter().filter(|group| self.is_named(group)).take(SHOWN) {
+            let numbers: Vec<String> = group.operators.iter().map(usize::to_string).collect();
+            writeln!(f, "{:>8}  {}: operators {}", "group", group.name, numbers.join(", "))?;
+        }
+        if let Some(basis) = self.merged {
+            writeln!(f, "\nAᴴA of all operators is merged into one, {basis}: its application sends nothing")?;
         }
         writeln!(f)?;
         writeln!(

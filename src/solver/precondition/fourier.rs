@@ -4,15 +4,13 @@
 //! IEEE TMI 12 (1993); T. F. Chan, "An optimal circulant preconditioner for Toeplitz systems", SIAM J. Sci. Stat. Comput. 9
 //! (1988). The response of `AᴴA` to a unit pulse in the middle of the model is taken for its response everywhere.
 
-use std::sync::Arc;
-
 use num_complex::Complex;
-use rustfft::{Fft, FftPlanner};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Preconditioner;
 use crate::error::Error;
+use crate::fourier::{Fourier as _, Transform, Way};
 use crate::scalar::Scalar;
 use crate::space::Vector;
 use crate::stack::Stack;
@@ -35,7 +33,7 @@ impl Default for FourierParams {
 }
 
 pub(super) struct Fourier {
-    transform: Transform,
+    transform: Transform<f64>,
     /// One over the spectrum of `AᴴA + λI`, and over the number of elements.
     inverse: Vec<f64>,
     field: Vec<Complex<f64>>,
@@ -89,56 +87,5 @@ impl<X: Scalar> Preconditioner<X> for Fourier {
             *to = X::from_parts(value.re, value.im);
         }
         Ok(())
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Way {
-    There,
-    Back,
-}
-
-/// The discrete Fourier transform over all dims of a row-major array, not normalised.
-struct Transform {
-    sizes: Vec<usize>,
-    /// For each dim, there and back.
-    plans: Vec<[Arc<dyn Fft<f64>>; 2]>,
-    line: Vec<Complex<f64>>,
-    scratch: Vec<Complex<f64>>,
-}
-
-impl Transform {
-    fn new(sizes: &[usize]) -> Self {
-        let mut planner = FftPlanner::new();
-        let plans: Vec<[Arc<dyn Fft<f64>>; 2]> =
-            sizes.iter().map(|&size| [planner.plan_fft_forward(size), planner.plan_fft_inverse(size)]).collect();
-        let scratch = plans.iter().flatten().map(|plan| plan.get_inplace_scratch_len()).max().unwrap_or(0);
-        let longest = sizes.iter().copied().max().unwrap_or(0);
-        Transform {
-            sizes: sizes.to_vec(),
-            plans,
-            line: vec![Complex::default(); longest],
-            scratch: vec![Complex::default(); scratch],
-        }
-    }
-
-    fn run(&mut self, field: &mut [Complex<f64>], way: Way) {
-        let mut stride = 1;
-        for (&size, plans) in self.sizes.iter().zip(&self.plans).rev() {
-            let plan = &plans[way as usize];
-            if stride == 1 {
-                plan.process_with_scratch(field, &mut self.scratch);
-            } else {
-                let line = &mut self.line[..size];
-                for block in field.chunks_mut(size * stride) {
-                    for first in 0..stride {
-                        line.iter_mut().zip(block[first..].iter().step_by(stride)).for_each(|(to, from)| *to = *from);
-                        plan.process_with_scratch(line, &mut self.scratch);
-                        block[first..].iter_mut().step_by(stride).zip(&*line).for_each(|(to, from)| *to = *from);
-                    }
-                }
-            }
-            stride *= size;
-        }
     }
 }

@@ -23,6 +23,9 @@ impl StopRule for Any {
     fn most_iterations(&self) -> Option<usize> {
         self.0.iter().filter_map(|rule| rule.most_iterations()).min()
     }
+    fn reads_clock(&self) -> bool {
+        self.0.iter().any(|rule| rule.reads_clock())
+    }
 }
 
 impl StopRule for All {
@@ -39,6 +42,9 @@ impl StopRule for All {
     fn most_iterations(&self) -> Option<usize> {
         let known: Option<Vec<_>> = self.0.iter().map(|rule| rule.most_iterations()).collect();
         known.and_then(|known| known.into_iter().max())
+    }
+    fn reads_clock(&self) -> bool {
+        self.0.iter().any(|rule| rule.reads_clock())
     }
 }
 

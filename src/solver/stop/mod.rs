@@ -52,6 +52,11 @@ pub trait StopRule {
     fn most_iterations(&self) -> Option<usize> {
         None
     }
+    /// Whether the rule looks at [`Progress::seconds`]. The clock travels with reductions, so a step that sends nothing
+    /// must ask for it.
+    fn reads_clock(&self) -> bool {
+        false
+    }
 }
 
 /// A rule of any kind.

@@ -17,4 +17,7 @@ impl StopRule for WallTime {
         }
         stop(Status::LimitReached, "wall time", format!("{:.1} s of {:.1} s are used", progress.seconds, self.0))
     }
+    fn reads_clock(&self) -> bool {
+        true
+    }
 }
