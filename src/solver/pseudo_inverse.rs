@@ -4,10 +4,10 @@ use super::any_method::AnyMethod;
 use super::drive::{Observer, Outcome, Progress};
 use super::precondition::AnyPreconditioner;
 use super::stop::{self, StopRule};
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, Phase};
 use crate::scalar::Scalar;
 use crate::space::Vector;
-use crate::stack::{Group, Stack};
+use crate::stack::{Group, Measured, Stack};
 
 /// How the pseudo-inverse is applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +62,7 @@ pub struct Solution<X> {
     pub underdetermined: usize,
 }
 
-/// Applies the pseudo-inverse of a stack to measurements.
+/// Applies the pseudo-inverse of a stack to measurements in any form ([`Measured`]).
 ///
 /// Collective: yes. Cost of `Exact`: that of the method. Cost of `LocalMean`: as much work, but one vector reduction in
 /// all. Either way two more vector reductions for the true residuals at the end.
@@ -87,12 +87,13 @@ pub struct Solution<X> {
 /// ```
 pub fn pseudo_inverse<X: Scalar, Y: Scalar<Real = X::Real>>(
     stack: &Stack<X, Y>,
-    y: &Vector<Y>,
+    y: &(impl Measured<Y> + ?Sized),
     how: &PseudoInverse,
     first_guess: Option<Vector<X>>,
     rule: &dyn StopRule,
     observer: &mut dyn Observer,
 ) -> Result<Solution<X>, Error> {
+    let y = &*stack.team().agree(y.on(stack.range(), "y").map_err(|fault| fault.in_phase(Phase::Solve)))?;
     let mut underdetermined = 0;
     let mut mean = |method: &AnyMethod| {
         underdetermined = warned_underdetermined(stack);

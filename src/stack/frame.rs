@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::measured::expect;
 use super::tree::Ordered;
 use super::{BlockPlan, Description};
 use crate::comm::{Summation, Team};
@@ -159,55 +160,82 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
 
     /// Fills the block of each operator of this rank; a fault empties the block and is noted. Collective: no.
     ///
-    /// `fill(local, block, work)` is told the place among this rank's operators.
-    pub(super) fn fill_blocks(
+    /// `fill(argument, local, block, work)` is told the place among this rank's operators.
+    pub(super) fn fill_blocks<A>(
         &self,
         y: &mut Vector<Y>,
-        fits: Result<(), Fault>,
-        mut fill: impl FnMut(usize, &mut [Y], &mut Work) -> Result<(), Fault>,
+        argument: Result<A, Fault>,
+        fill: impl FnMut(&A, usize, &mut [Y], &mut Work) -> Result<(), Fault>,
+    ) {
+        self.fill(y, argument.and_then(|argument| self.expect_data(y, "y").map(|()| argument)), fill);
+    }
+
+    /// Fills a vector of parts by what `add_part(argument, local, block, work)` adds to zeros. Collective: yes, one scalar
+    /// reduction, which settles.
+    pub(super) fn fill_parts<A>(
+        &self,
+        parts: &mut Vector<X>,
+        argument: Result<A, Fault>,
+        mut add_part: impl FnMut(&A, usize, &mut [X], &mut Work) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let expected = self.parts_space();
+        let fits = argument.and_then(|argument| expect(parts.space(), &expected, "the result").map(|()| argument));
+        self.fill(parts, fits, |argument, local, block, work| {
+            block.fill(X::default());
+            add_part(argument, local, block, work)
+        });
+        self.team.settle()
+    }
+
+    fn fill<S: Scalar, A>(
+        &self,
+        y: &mut Vector<S>,
+        argument: Result<A, Fault>,
+        mut fill: impl FnMut(&A, usize, &mut [S], &mut Work) -> Result<(), Fault>,
     ) {
         let begin = Instant::now();
         let work = &mut self.scratch.borrow_mut().work;
-        if let Err(fault) = fits.and(self.expect_data(y, "y")) {
-            self.team.note(fault);
-            return;
-        }
+        let argument = match argument {
+            Ok(argument) => argument,
+            Err(fault) => return self.team.note(fault),
+        };
         for (local, index) in self.local.iter().enumerate() {
             let Some(block) = y.block_slice_mut(*index) else { continue };
-            if let Err(fault) = fill(local, block, work) {
-                block.fill(Y::default());
+            if let Err(fault) = fill(&argument, local, block, work) {
+                block.fill(S::default());
                 self.team.note(fault.in_operator(*index));
             }
         }
         add_seconds(&self.seconds.operators, begin);
     }
 
-    /// `out ← Σ` over all operators of what `add_term(local, out, work)` adds, with the place among this rank's operators.
+    /// `out ← Σ` over all operators of what `add_term(argument, local, out, work)` adds, with the place among this rank's
+    /// operators. A fault instead of an argument takes part in the sum.
     ///
     /// Collective: yes, one vector reduction, which settles.
-    pub(super) fn sum_over_local(
+    pub(super) fn sum_over_local<A>(
         &self,
         out: &mut Vector<X>,
-        fits: Result<(), Fault>,
-        mut add_term: impl FnMut(usize, &mut [X], &mut Work) -> Result<(), Fault>,
+        argument: Result<A, Fault>,
+        mut add_term: impl FnMut(&A, usize, &mut [X], &mut Work) -> Result<(), Fault>,
     ) -> Result<(), Error> {
         let _span = tracing::trace_span!("sum over operators").entered();
         let begin = Instant::now();
-        let fits = fits.and(self.expect_model(out, "the result"));
-        let may_run = fits.is_ok();
-        if let Err(fault) = fits {
-            self.team.note(fault);
-        }
+        let argument = argument.and_then(|argument| self.expect_model(out, "the result").map(|()| argument));
         let Scratch { work, ordered, .. } = &mut *self.scratch.borrow_mut();
-        if !may_run {
-            // the lengths that the others reduce follow from the plan, not from what was passed here
-            return self.join_sum(ordered);
-        }
+        let argument = match argument {
+            Ok(argument) => argument,
+            Err(fault) => {
+                self.team.note(fault);
+                // the lengths that the others reduce follow from the plan, not from what was passed here
+                return self.join_sum(ordered);
+            }
+        };
         match self.team.summation() {
             Summation::Fast => {
                 out.fill(X::default());
                 for local in 0..self.local.len() {
-                    if let Err(fault) = add_term(local, out.as_mut_slice(), work) {
+                    if let Err(fault) = add_term(&argument, local, out.as_mut_slice(), work) {
                         self.team.note(fault.in_operator(self.local[local]));
                     }
                 }
@@ -222,7 +250,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
                 let summed = ordered.sum(&self.team, out, |index, sum| {
                     let begin = Instant::now();
                     let local = self.local.binary_search(&index).unwrap_or_default();
-                    let done = add_term(local, sum, work);
+                    let done = add_term(&argument, local, sum, work);
                     add_seconds(&in_operators, begin);
                     done
                 });
@@ -242,7 +270,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         out: &mut Vector<X>,
         mut add_term: impl FnMut(usize, &mut [X]) -> Result<(), Fault>,
     ) -> Result<(), Error> {
-        self.sum_over_local(out, Ok(()), |local, out, _| add_term(self.local[local], out))
+        self.sum_over_local(out, Ok(()), |(), local, out, _| add_term(self.local[local], out))
     }
 
     /// Takes part in a sum with nothing but a pending fault.
@@ -274,15 +302,6 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     pub(super) fn expect_data(&self, y: &Vector<Y>, what: &str) -> Result<(), Fault> {
         expect(y.space(), &self.range, what)
     }
-}
-
-fn expect(got: &Space, want: &Space, what: &str) -> Result<(), Fault> {
-    if got.same(want) {
-        return Ok(());
-    }
-    let (want, got) = (want.len(), got.len());
-    Err(Fault::new(format!("{what} is a vector of another space: expected {want} numbers in all, got {got}"))
-        .hint("make vectors of the model with `zero_model`, of the data with `zero_data`, of this stack"))
 }
 
 fn add_seconds(to: &Cell<f64>, since: Instant) {

@@ -65,22 +65,24 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         root.is_none_or(|root| root == self.team().rank())
     }
 
-    fn concatenated(&self, y: &Vector<Y>, root: Option<usize>) -> Vec<Y> {
+    /// The blocks of a vector that has one for each operator, on its owner, in the order of operators.
+    pub(super) fn concatenated<S: Scalar>(&self, y: &Vector<S>, root: Option<usize>) -> Vec<S> {
+        let blocks = || self.plan().entries().iter().zip(y.space().blocks());
         let mut counts = vec![0; self.team().size()];
-        for entry in self.plan().entries() {
-            counts[entry.owner] += entry.description.range.len();
+        for (entry, block) in blocks() {
+            counts[entry.owner] += block.shape.len();
         }
-        let mut by_rank = vec![Y::default(); if self.gets(root) { self.range().len() } else { 0 }];
+        let mut by_rank = vec![S::default(); if self.gets(root) { y.space().len() } else { 0 }];
         self.team().gather(y.as_slice(), &mut by_rank, &counts, root);
         if !self.gets(root) || self.plan().owners().is_sorted() {
             return by_rank; // the order of ranks is the order of operators
         }
         let mut next: Vec<usize> = counts.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + n))).collect();
         let mut in_order = Vec::with_capacity(by_rank.len());
-        for entry in self.plan().entries() {
+        for (entry, block) in blocks() {
             let at = &mut next[entry.owner];
-            in_order.extend_from_slice(&by_rank[*at..*at + entry.description.range.len()]);
-            *at += entry.description.range.len();
+            in_order.extend_from_slice(&by_rank[*at..*at + block.shape.len()]);
+            *at += block.shape.len();
         }
         in_order
     }

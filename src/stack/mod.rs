@@ -7,8 +7,10 @@ mod assign;
 mod factory;
 mod frame;
 mod gather;
+mod measured;
 mod member;
 mod noisy;
+mod parts;
 mod plan;
 mod smooth;
 mod tree;
@@ -21,10 +23,12 @@ pub use assign::Assignment;
 pub use factory::{Description, Factory, FromFn};
 pub use frame::Frame;
 pub use gather::Gather;
+pub use measured::Measured;
 use member::Member;
 pub(crate) use member::guarded;
 #[cfg(feature = "mpi")]
 pub(crate) use member::panic_is_caught;
+pub use parts::{Combine, Place};
 pub use plan::{BlockPlan, Entry, Group, NormalKind, PlanOptions, human_bytes};
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
 
@@ -98,7 +102,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// The sum of all members' `AᴴA`. Collective: yes, one vector reduction.
     fn merge(&self, basis: Basis) -> Result<DiagonalNormal<X>, Error> {
         let mut weights = self.zero_sum();
-        self.sum_over_local(&mut weights, Ok(()), |local, sum, _| {
+        self.sum_over_local(&mut weights, Ok(()), |(), local, sum, _| {
             let member = &self.members[local];
             let spectrum = guarded(|| {
                 let known = member.operator.normal_spectrum(basis).filter(|known| known.len() == sum.len());
@@ -169,13 +173,14 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     pub fn forward_unsettled(&self, x: &Vector<X>, y: &mut Vector<Y>) {
         let _span = tracing::trace_span!("forward").entered();
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
-        self.fill_blocks(y, fits, |local, block, work| self.members[local].forward(x.as_slice(), block, work));
+        self.fill_blocks(y, fits, |(), local, block, work| self.members[local].forward(x.as_slice(), block, work));
     }
 
-    /// `x = Aᴴ y = Σ A_iᴴ y_i`. Collective: yes, one vector reduction, which settles.
-    pub fn adjoint(&self, y: &Vector<Y>, x: &mut Vector<X>) -> Result<(), Error> {
-        let fits = self.expect_data(y, "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.sum_over_local(x, fits, |local, out, work| {
+    /// `x = Aᴴ y = Σ A_iᴴ y_i`, of measurements in any form ([`Measured`]). Collective: yes, one vector reduction, which
+    /// settles.
+    pub fn adjoint(&self, y: &(impl Measured<Y> + ?Sized), x: &mut Vector<X>) -> Result<(), Error> {
+        let y = y.on(self.range(), "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
+        self.sum_over_local(x, y, |y, local, out, work| {
             let member = &self.members[local];
             member.adjoint_add(y.block_slice(member.index).unwrap_or_default(), out, work)
         })
@@ -192,8 +197,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     pub fn normal_unsettled(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
         let Some(merged) = &self.merged else {
-            let normal_add =
-                |local: usize, out: &mut [X], work: &mut Work| self.members[local].normal_add(x.as_slice(), out, work);
+            let normal_add = |(): &(), local: usize, out: &mut [X], work: &mut Work| {
+                self.members[local].normal_add(x.as_slice(), out, work)
+            };
             return self.sum_over_local(out, fits, normal_add);
         };
         match fits.and(self.expect_model(out, "the result")) {
@@ -204,7 +210,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     }
 
     /// `out = A Aᴴ y`. Collective: yes, one vector reduction and one scalar one. Memory: one vector of the model.
-    pub fn forward_adjoint(&self, y: &Vector<Y>, out: &mut Vector<Y>) -> Result<(), Error> {
+    pub fn forward_adjoint(&self, y: &(impl Measured<Y> + ?Sized), out: &mut Vector<Y>) -> Result<(), Error> {
         let mut x = self.zero_model();
         self.adjoint(y, &mut x)?;
         self.forward(&x, out)
@@ -223,7 +229,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     ) -> Result<f64, Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
         let mut numbers = self.take_numbers();
-        let done = self.sum_over_local(out, fits, |local, out, work| {
+        let done = self.sum_over_local(out, fits, |(), local, out, work| {
             let member = &self.members[local];
             let mut data = work.take::<Y>("A x", member.operator.range().len());
             let done = member.forward(x.as_slice(), &mut data, work).and_then(|()| {

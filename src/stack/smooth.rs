@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::{Description, Frame, PlanOptions};
+use super::{Description, Frame, Measured, PlanOptions};
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
 use crate::operator::{Differentiable, Linear, LinearOperator, Point, Work};
@@ -117,7 +117,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// `y = F(x)`. Collective: yes, one scalar reduction, which settles.
     pub fn forward(&self, x: &Vector<X>, y: &mut Vector<Y>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
-        self.fill_blocks(y, fits, |local, block, work| {
+        self.fill_blocks(y, fits, |(), local, block, work| {
             self.members[local].call(Phase::Forward, |operator| operator.evaluate(x.as_slice(), block, work))
         });
         self.team().settle()
@@ -127,7 +127,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     pub fn linearize(&self, x: &Vector<X>, value: &mut Vector<Y>, at: &mut Points) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").and(self.expect_points(at));
         let fits = fits.map_err(|fault| fault.in_phase(Phase::Forward));
-        self.fill_blocks(value, fits, |local, block, work| {
+        self.fill_blocks(value, fits, |(), local, block, work| {
             let point = &mut at.0[local];
             self.members[local].call(Phase::Forward, |operator| operator.linearize(x.as_slice(), block, point, work))
         });
@@ -138,24 +138,33 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     pub fn jvp(&self, at: &Points, dx: &Vector<X>, dy: &mut Vector<Y>) -> Result<(), Error> {
         let fits = self.expect_model(dx, "dx").and(self.expect_points(at));
         let fits = fits.map_err(|fault| fault.in_phase(Phase::Forward));
-        self.fill_blocks(dy, fits, |local, block, work| {
+        self.fill_blocks(dy, fits, |(), local, block, work| {
             self.members[local].call(Phase::Forward, |operator| operator.jvp(&at.0[local], dx.as_slice(), block, work))
         });
         self.team().settle()
     }
 
-    /// `dx = F′(x)* dy = Σ F_i′(x)* dy_i` at the point `at`. Collective: yes, one vector reduction, which settles.
-    pub fn vjp(&self, at: &Points, dy: &Vector<Y>, dx: &mut Vector<X>) -> Result<(), Error> {
-        let fits = self.expect_data(dy, "dy").and(self.expect_points(at));
-        let fits = fits.map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.sum_over_local(dx, fits, |local, out, work: &mut Work| {
-            let member = &self.members[local];
-            let block = dy.block_slice(member.index).unwrap_or_default();
-            member.call(Phase::Adjoint, |operator| operator.vjp_add(&at.0[local], block, out, work))
-        })
+    /// `dx = F′(x)* dy = Σ F_i′(x)* dy_i` at the point `at`, of `dy` in any form ([`Measured`]). Collective: yes, one vector
+    /// reduction, which settles.
+    pub fn vjp(&self, at: &Points, dy: &(impl Measured<Y> + ?Sized), dx: &mut Vector<X>) -> Result<(), Error> {
+        let dy = self.expect_points(at).and(dy.on(self.range(), "dy")).map_err(|fault| fault.in_phase(Phase::Adjoint));
+        self.sum_over_local(dx, dy, |dy, local, out, work| self.vjp_add(local, at, dy, out, work))
     }
 
-    fn expect_points(&self, at: &Points) -> Result<(), Fault> {
+    pub(super) fn vjp_add(
+        &self,
+        local: usize,
+        at: &Points,
+        dy: &Vector<Y>,
+        out: &mut [X],
+        work: &mut Work,
+    ) -> Result<(), Fault> {
+        let member = &self.members[local];
+        let block = dy.block_slice(member.index).unwrap_or_default();
+        member.call(Phase::Adjoint, |operator| operator.vjp_add(&at.0[local], block, out, work))
+    }
+
+    pub(super) fn expect_points(&self, at: &Points) -> Result<(), Fault> {
         if at.0.len() == self.members.len() {
             return Ok(());
         }

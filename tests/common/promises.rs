@@ -184,7 +184,12 @@ fn three_ways_to_gather_give_the_same_bits(comm: &Rc<dyn Comm>) {
 }
 
 /// Linear and smooth members in turn: `[B_0 x; |B_1 x|²; B_2 x; …]`.
-fn mixed_stack<S: Scalar>(comm: &Rc<dyn Comm>, count: usize, columns: usize, options: PlanOptions) -> SmoothStack<S> {
+pub fn mixed_stack<S: Scalar>(
+    comm: &Rc<dyn Comm>,
+    count: usize,
+    columns: usize,
+    options: PlanOptions,
+) -> SmoothStack<S> {
     let factory = FromFn::new(
         count,
         |index| {
@@ -879,5 +884,5 @@ fn of_another_space() -> stackphys::space::Vector<f64> {
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
     assert!(ALL.len() > 15, "the list of promises is not empty");
-    ALL.iter().chain(super::planned::ALL)
+    ALL.iter().chain(super::planned::ALL).chain(super::forms::ALL)
 }
