@@ -217,10 +217,18 @@ fn norm_prints_the_value_and_bounds_that_hold() {
         let value = after(&ended.stdout, "‖A‖² = ");
         assert!((value / largest - 1.0).abs() < 1e-7, "{ended}");
         assert!((after(&ended.stdout, "‖A‖ = ") - singular[0]).abs() < 1e-6, "{ended}");
-        let ended = job.launch(*ranks, &["norm", "job.toml", "--data-dir", "data", "--bounds"]).end().expect(0);
-        let (below, above) = ended.stdout.split_once(" ≤ ‖A‖² ≤ ").unwrap_or_else(|| panic!("{ended}"));
-        let (below, above): (f64, f64) = (below.trim().parse().unwrap(), above.trim().parse().unwrap());
-        assert!(0.0 < below && below <= largest && largest <= above && above < 10.0 * largest, "{ended}");
+        for more in [&["--bounds"] as &[&str], &["--condition"], &[]] {
+            let ended =
+                job.launch(*ranks, &[&["norm", "job.toml", "--data-dir", "data"], more].concat()).end().expect(0);
+            let line = ended.stdout.lines().find(|line| line.contains(" ≤ ‖A‖² ≤ "));
+            let (below, above) =
+                line.and_then(|line| line.split_once(" ≤ ‖A‖² ≤ ")).unwrap_or_else(|| panic!("{ended}"));
+            let (below, above): (f64, f64) = (below.trim().parse().unwrap(), above.trim().parse().unwrap());
+            assert!(0.0 < below && below <= largest && largest <= above && above < 10.0 * largest, "{ended}");
+        }
+        let ended = job.launch(*ranks, &["norm", "job.toml", "--data-dir", "data", "--condition"]).end().expect(0);
+        let condition = singular[0] / singular[singular.len() - 1];
+        assert!((after(&ended.stdout, "condition number σ_max / σ_min = ") / condition - 1.0).abs() < 1e-3, "{ended}");
     }
 }
 

@@ -152,7 +152,7 @@ pub struct NormArgs {
     /// The job, and how it is read.
     #[command(flatten)]
     pub job: JobArgs,
-    /// An interval that surely holds the value, from the operators alone; sends no vector.
+    /// Only the interval that surely holds the value, from the operators alone; sends no vector.
     #[arg(long)]
     pub bounds: bool,
     /// Both ends of the singular values, and their ratio, the condition number; keeps a vector of the model per step.

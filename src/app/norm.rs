@@ -9,10 +9,11 @@ use crate::config::NormMethod;
 use crate::error::Error;
 use crate::scalar::Scalar;
 use crate::solver::{
-    LanczosParams, NormSquared, NormSquaredEstimate, PowerParams, SingularValues, Status, norm_squared, singular_values,
+    LanczosParams, NormSquared, NormSquaredEstimate, PowerParams, Progress, SingularValues, Status, norm_squared,
+    singular_values,
 };
 
-/// Prints the squared norm or its bounds. Collective: yes.
+/// Prints the squared norm with its error bar, or the condition number, and bounds that hold. Collective: yes.
 pub fn norm(context: &Context, args: &NormArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
@@ -43,6 +44,7 @@ fn condition_scalar<S: Scalar>(
     let mut display = Display::new(context.speech, rank, params.max_iter);
     let found = singular_values(&stack, params, &mut display)?;
     drop(display);
+    let bounds = norm_squared(&stack, &NormSquared::Bounds, &mut |_: &Progress| ())?;
     if rank > 0 {
         return Ok(Ending::Done);
     }
@@ -55,6 +57,7 @@ fn condition_scalar<S: Scalar>(
         say!("not all steps that it takes: σ_min may be smaller, so the condition number is a lower bound");
     }
     say!("{} iterations: {}", outcome.iterations(), outcome.stop.reason);
+    tell(&bounds, stack.count());
     Ok(Ending::Done)
 }
 
@@ -74,9 +77,21 @@ fn norm_scalar<S: Scalar>(
     let mut display = Display::new(context.speech, rank, most);
     let estimate = norm_squared(&stack, how, &mut display)?;
     drop(display);
+    let bounds = match &estimate {
+        NormSquaredEstimate::Value { .. } => Some(norm_squared(&stack, &NormSquared::Bounds, &mut |_: &Progress| ())?),
+        NormSquaredEstimate::Bounds { .. } => None,
+    };
     if rank > 0 {
         return Ok(Ending::Done);
     }
+    tell(&estimate, stack.count());
+    if let Some(bounds) = bounds {
+        tell(&bounds, stack.count());
+    }
+    Ok(Ending::Done)
+}
+
+fn tell(estimate: &NormSquaredEstimate, operators: usize) {
     match estimate {
         NormSquaredEstimate::Value { value, error_bar, outcome } => {
             say!("‖A‖² = {value:.8e}   ‖A‖ = {:.8e}", value.sqrt());
@@ -85,10 +100,9 @@ fn norm_scalar<S: Scalar>(
         }
         NormSquaredEstimate::Bounds { below, above, unbounded } => {
             say!("{below:.8e} ≤ ‖A‖² ≤ {above:.8e}");
-            if unbounded > 0 {
-                say!("{unbounded} of {} operators know no bound of their norm, so there is none above", stack.count());
+            if *unbounded > 0 {
+                say!("{unbounded} of {operators} operators know no bound of their norm, so there is none above");
             }
         }
     }
-    Ok(Ending::Done)
 }

@@ -56,6 +56,13 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
         "\nmethod {name}: {of_model} vectors of the model{and_of_data}, at most {} iterations",
         method.most_iterations()
     );
+    let mut norm_vectors = [0, 0];
+    if let Some(norm) = &resolved.job.norm {
+        norm_vectors = norm.method.vectors();
+        let kind = norm.method.kind();
+        say!("norm by {kind}, after the solve: {} vectors of the model at most, beside the solution", norm_vectors[0]);
+        norm_vectors[0] += 1;
+    }
     say!("one iteration: {messages}; forward: nothing is sent");
     say!("the sums of ranks of one host, no more than its cores, are made in shared memory: nothing is sent\n");
     say!(
@@ -70,7 +77,8 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let hdf5 = resolved.job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
     let process = PROCESS_BYTES + if hdf5 { HDF5_BYTES } else { 0 };
     for rank in 0..ranks {
-        let vectors = of_model * plan.model_bytes() + of_data * plan.data_bytes(rank);
+        let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes() + data * plan.data_bytes(rank);
+        let vectors = bytes([of_model, of_data]).max(bytes(norm_vectors));
         say!(
             "{rank:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
             human_bytes(vectors),

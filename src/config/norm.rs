@@ -25,6 +25,16 @@ impl Default for NormMethod {
     }
 }
 
+impl NormMethod {
+    /// Vectors that it holds at most: of the model, and of the measurements.
+    pub fn vectors(&self) -> [u64; 2] {
+        match self {
+            NormMethod::Power(_) => [2, 0],
+            NormMethod::Lanczos(params) => [params.max_iter as u64 + 1, 2],
+        }
+    }
+}
+
 impl From<NormMethod> for NormSquared {
     fn from(method: NormMethod) -> Self {
         match method {
