@@ -1,0 +1,99 @@
+//! Blocks that several ranks hold, and sums over just these ranks.
+//!
+//! Each set of ranks that holds some block has a team of its own. All ranks go through the sets in the same order, so the
+//! sums of sets that overlap wait for each other and never in a circle. What one rank holds alone is not sent.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Part;
+use super::tree::Ordered;
+use crate::comm::Team;
+use crate::error::Error;
+use crate::scalar::Scalar;
+use crate::space::{Space, Vector, add};
+
+/// The sums that complete the blocks of one side of a stack: of `x`, or of the measurements.
+pub(super) struct Sharing<S> {
+    /// In the order of the first block of each, alike on all ranks.
+    sets: Vec<Set<S>>,
+}
+
+/// The blocks that one set of ranks holds together, this rank among them.
+struct Set<S> {
+    team: Team,
+    /// Runs of blocks in this rank's buffer.
+    runs: Vec<Range<usize>>,
+    blocks: Vec<Shared<S>>,
+}
+
+/// One block, for ordered sums.
+struct Shared<S> {
+    block: usize,
+    ordered: Ordered<S>,
+    sum: Vector<S>,
+}
+
+impl<S: Scalar> Sharing<S> {
+    /// The sums for blocks of a space. Collective: yes, one split for each set of more than one rank.
+    pub fn new(team: &Team, parts: &[Part], space: &Arc<Space>, owners: &[usize]) -> Self {
+        let mut all: Vec<&[usize]> = Vec::new();
+        for part in parts {
+            if !all.contains(&part.ranks.as_slice()) {
+                all.push(&part.ranks);
+            }
+        }
+        let set = |ranks: &[usize]| {
+            let mine = ranks.binary_search(&team.rank()).is_ok();
+            let of_set = match ranks {
+                [_] => mine.then(Team::solo),
+                _ => team.split_counted(mine.then_some(0)),
+            };
+            // an owner that is not among these ranks adds nothing here
+            let in_set: Vec<usize> = owners.iter().map(|owner| ranks.binary_search(owner).unwrap_or(0)).collect();
+            let mut set = Set { team: of_set?, runs: Vec::<Range<usize>>::new(), blocks: Vec::new() };
+            for (block, part) in parts.iter().enumerate().filter(|(_, part)| part.ranks == ranks) {
+                let range = space.local(block)?;
+                match set.runs.last_mut() {
+                    Some(last) if last.end == range.start => last.end = range.end,
+                    _ => set.runs.push(range),
+                }
+                let sum = Vector::zeros(&Space::replicated(part.shape.clone()));
+                set.blocks.push(Shared { block, ordered: Ordered::of(part.operators.clone(), &in_set), sum });
+            }
+            Some(set)
+        };
+        Sharing { sets: all.into_iter().filter_map(set).collect() }
+    }
+
+    /// Adds what the ranks of each set have of their blocks, in a vector of the space. Collective: yes, one reduction for each
+    /// set of several ranks and each run of its blocks, among these ranks.
+    pub fn sum(&self, vector: &mut Vector<S>) {
+        for set in self.sets.iter().filter(|set| set.team.size() > 1) {
+            for run in &set.runs {
+                set.team.sum_slice(&mut vector.as_mut_slice()[run.clone()]);
+            }
+        }
+    }
+
+    /// Each block as the sum, in the order of operators whoever owns them, of `term(operator, block)`, which is what an
+    /// operator of this rank adds to it. Collective: yes, an ordered sum for each shared block, among the ranks that share it.
+    pub fn sum_ordered<'t>(
+        &mut self,
+        vector: &mut Vector<S>,
+        term: impl Fn(usize, usize) -> &'t [S],
+    ) -> Result<(), Error> {
+        for Set { team, blocks, .. } in &mut self.sets {
+            for Shared { block, ordered, sum } in blocks {
+                ordered.sum(team, sum, |operator, sum| {
+                    add(term(operator, *block), sum);
+                    Ok(())
+                })?;
+                if let Some(to) = vector.block_slice_mut(*block) {
+                    to.copy_from_slice(sum.as_slice());
+                }
+            }
+        }
+        Ok(())
+    }
+}
