@@ -264,7 +264,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         expect(x.space(), &self.domain, what)
     }
     /// A fault if a vector is not one of the data.
-    pub(super) fn expect_data(&self, y: &Vector<Y>, what: &str) -> Result<(), Fault> {
+    pub(crate) fn expect_data(&self, y: &Vector<Y>, what: &str) -> Result<(), Fault> {
         expect(y.space(), &self.range, what)
     }
 }
@@ -273,8 +273,17 @@ fn expect(got: &Space, want: &Space, what: &str) -> Result<(), Fault> {
     if got.same(want) {
         return Ok(());
     }
-    let (want, got) = (want.len(), got.len());
-    Err(Fault::new(format!("{what} is a vector of another space: expected {want} numbers in all, got {got}"))
+    let mut blocks = want.blocks().iter().zip(got.blocks()).enumerate();
+    let difference = if want.blocks().len() != got.blocks().len() {
+        format!("expected {} blocks, got {}", want.blocks().len(), got.blocks().len())
+    } else if want.len() != got.len() {
+        format!("expected {} numbers in all, got {}", want.len(), got.len())
+    } else if let Some((index, (want, got))) = blocks.find(|(_, (want, got))| want.shape != got.shape) {
+        format!("expected {} in block {index}, got {}", want.shape, got.shape)
+    } else {
+        "its blocks belong to other ranks".into()
+    };
+    Err(Fault::new(format!("{what} is a vector of another space: {difference}"))
         .hint("make vectors of the model with `zero_model`, of the data with `zero_data`, of this stack"))
 }
 
