@@ -299,7 +299,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         expect(x.space(), &self.domain, what)
     }
     /// A fault if a vector is not one of the data.
-    pub(super) fn expect_data(&self, y: &Vector<Y>, what: &str) -> Result<(), Fault> {
+    pub(crate) fn expect_data(&self, y: &Vector<Y>, what: &str) -> Result<(), Fault> {
         expect(y.space(), &self.range, what)
     }
 }

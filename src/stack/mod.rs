@@ -225,9 +225,20 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         &self,
         x: &Vector<X>,
         out: &mut Vector<X>,
+        change: impl FnMut(usize, &mut [Y]) -> Result<f64, Fault>,
+    ) -> Result<f64, Error> {
+        self.change_between(x, out, Ok(()), change)
+    }
+
+    /// As [`forward_then_adjoint`](Self::forward_then_adjoint), unless something else does not fit.
+    fn change_between(
+        &self,
+        x: &Vector<X>,
+        out: &mut Vector<X>,
+        fits: Result<(), Fault>,
         mut change: impl FnMut(usize, &mut [Y]) -> Result<f64, Fault>,
     ) -> Result<f64, Error> {
-        let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
+        let fits = self.expect_model(x, "x").and(fits).map_err(|fault| fault.in_phase(Phase::Normal));
         let mut numbers = self.take_numbers();
         let done = self.sum_over_local(out, fits, |(), local, out, work| {
             let member = &self.members[local];
@@ -250,10 +261,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     ///
     /// Collective: yes, one vector reduction and one scalar one. Memory: the largest block of one operator.
     pub fn residual(&self, x: &Vector<X>, y: &Vector<Y>, normal: &mut Vector<X>) -> Result<f64, Error> {
-        self.forward_then_adjoint(x, normal, |index, data| {
-            let measured = y.block_slice(index).filter(|block| block.len() == data.len());
-            let measured = measured.ok_or_else(|| Fault::new("y is a vector of another space"))?;
-            for (residual, measured) in data.iter_mut().zip(measured) {
+        self.change_between(x, normal, self.expect_data(y, "y"), |index, data| {
+            for (residual, measured) in data.iter_mut().zip(y.block_slice(index).unwrap_or_default()) {
                 *residual -= *measured;
             }
             Ok(dot(data, data))

@@ -126,10 +126,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// `value = F(x)`, and fills `at` for the derivatives at `x`. Collective: yes, one scalar reduction, which settles.
     pub fn linearize(&self, x: &Vector<X>, value: &mut Vector<Y>, at: &mut Points) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").and(self.expect_points(at));
-        let fits = fits.map_err(|fault| fault.in_phase(Phase::Forward));
+        let fits = fits.map_err(|fault| fault.in_phase(Phase::Linearize));
         self.fill_blocks(value, fits, |(), local, block, work| {
             let point = &mut at.0[local];
-            self.members[local].call(Phase::Forward, |operator| operator.linearize(x.as_slice(), block, point, work))
+            self.members[local].call(Phase::Linearize, |operator| operator.linearize(x.as_slice(), block, point, work))
         });
         self.team().settle()
     }
@@ -137,9 +137,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// `dy = F′(x) dx` at the point `at`. Collective: yes, one scalar reduction, which settles.
     pub fn jvp(&self, at: &Points, dx: &Vector<X>, dy: &mut Vector<Y>) -> Result<(), Error> {
         let fits = self.expect_model(dx, "dx").and(self.expect_points(at));
-        let fits = fits.map_err(|fault| fault.in_phase(Phase::Forward));
+        let fits = fits.map_err(|fault| fault.in_phase(Phase::Derivative));
         self.fill_blocks(dy, fits, |(), local, block, work| {
-            self.members[local].call(Phase::Forward, |operator| operator.jvp(&at.0[local], dx.as_slice(), block, work))
+            self.members[local]
+                .call(Phase::Derivative, |operator| operator.jvp(&at.0[local], dx.as_slice(), block, work))
         });
         self.team().settle()
     }
