@@ -32,10 +32,14 @@ pub enum Phase {
     Load,
     /// Applying an operator.
     Forward,
-    /// Applying an adjoint.
+    /// Applying an adjoint, of a derivative too.
     Adjoint,
     /// Applying a normal operator.
     Normal,
+    /// Linearising an operator at a point.
+    Linearize,
+    /// Applying a derivative.
+    Derivative,
     /// Iterating.
     Solve,
     /// Writing results.
@@ -53,6 +57,8 @@ impl fmt::Display for Phase {
             Phase::Forward => "forward",
             Phase::Adjoint => "adjoint",
             Phase::Normal => "normal",
+            Phase::Linearize => "linearize",
+            Phase::Derivative => "derivative",
             Phase::Solve => "solve",
             Phase::Write => "write",
         })

@@ -25,21 +25,66 @@ method = { kind = "cg", max_iter = 5 }
 /// Something that a user may get wrong.
 struct Case {
     name: &'static str,
-    /// Changes of the job: from, to.
-    changes: &'static [(&'static str, &'static str)],
-    /// Arguments after `run job.toml --data-dir data --out out`.
-    arguments: &'static [&'static str],
-    /// Makes the data.
+    changes: Vec<(&'static str, &'static str)>,
+    arguments: Vec<&'static str>,
     data: fn(&Path),
-    /// What the error says, in this order.
-    says: &'static [&'static str],
-    /// What its help says.
+    says: &'static str,
     helps: &'static str,
-    /// On how many ranks, besides one process alone.
     ranks: &'static [usize],
 }
 
-const CASE: Case = Case { name: "", changes: &[], arguments: &[], data: good_data, says: &[], helps: "", ranks: &[2] };
+/// A case in which nothing is wrong yet: good data, on one process alone and on two ranks.
+fn case(name: &'static str) -> Case {
+    Case { name, changes: Vec::new(), arguments: Vec::new(), data: good_data, says: "", helps: "", ranks: &[2] }
+}
+
+/// The same with two matrices for operators.
+fn dense(name: &'static str) -> Case {
+    case(name)
+        .change(r#"path = "scan.npy", dims = ["angle", "column"]"#, r#"path = "six.npy", dims = ["row"]"#)
+        .change(
+            r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
+            r#"{ kind = "dense", path = "matrix.npy" }"#,
+        )
+        .change(r#"{ angle = { parts = 3, order = "interleaved" } }"#, "{ row = { parts = 2 } }")
+}
+
+impl Case {
+    /// Changes the job. It must hold `from` once.
+    fn change(mut self, from: &'static str, to: &'static str) -> Self {
+        self.changes.push((from, to));
+        self
+    }
+    /// Adds `--set key=value`.
+    fn set(self, key_and_value: &'static str) -> Self {
+        self.arguments(&["--set", key_and_value])
+    }
+    /// Adds arguments after `run job.toml --data-dir data --out out`.
+    fn arguments(mut self, arguments: &[&'static str]) -> Self {
+        self.arguments.extend(arguments);
+        self
+    }
+    /// Has other data.
+    fn data(mut self, make: fn(&Path)) -> Self {
+        self.data = make;
+        self
+    }
+    /// What the error says; `…` stands for anything.
+    fn says(mut self, text: &'static str) -> Self {
+        self.says = text;
+        self
+    }
+    /// What its help says, among other things.
+    fn helps(mut self, text: &'static str) -> Self {
+        self.helps = text;
+        self
+    }
+    /// On which numbers of ranks, besides one process alone.
+    fn on(mut self, ranks: &'static [usize]) -> Self {
+        self.ranks = ranks;
+        self
+    }
+}
 
 /// What every folder of data has: a good scan, matrices, and measurements for them.
 fn good_data(folder: &Path) {
@@ -71,498 +116,6 @@ fn cut_to(folder: &Path, name: &str, keep: impl Fn(usize) -> usize) {
     std::fs::write(folder.join(name), &bytes[..keep(bytes.len())]).unwrap();
 }
 
-const NO_CENTER: (&str, &str) = (", center = 8.0", "");
-const DENSE: &[(&str, &str)] = &[
-    (r#"path = "scan.npy", dims = ["angle", "column"]"#, r#"path = "six.npy", dims = ["row"]"#),
-    (
-        r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
-        r#"{ kind = "dense", path = "matrix.npy" }"#,
-    ),
-    (r#"{ angle = { parts = 3, order = "interleaved" } }"#, "{ row = { parts = 2 } }"),
-];
-
-/// What goes wrong in what was written.
-const WRITTEN: &[Case] = &[
-    Case {
-        name: "a misspelt key",
-        changes: &[("center = 8.0", "centre = 8.0")],
-        says: &["config: ", "job.toml:7: terms.scan.operator: unknown key `centre`"],
-        helps: "did you mean `center`? valid keys: `angles_deg`",
-        ranks: &[2, 3, 4],
-        ..CASE
-    },
-    Case {
-        name: "an unknown key",
-        changes: &[("[solve]", "[solve]\nregulariser = 3")],
-        says: &["job.toml:10: solve: unknown key `regulariser`"],
-        helps: "valid keys: `method`",
-        ..CASE
-    },
-    Case {
-        name: "a misspelt table",
-        changes: &[("[solve]", "[sovle]")],
-        says: &["job.toml:9: unknown key `sovle`"],
-        helps: "did you mean `solve`?",
-        ..CASE
-    },
-    Case {
-        name: "a misspelt kind",
-        changes: &[("parallel_ct", "paralel_ct")],
-        says: &["job.toml:7: terms.scan.operator.kind: unknown kind `paralel_ct`"],
-        helps: "did you mean `parallel_ct`?",
-        ..CASE
-    },
-    Case {
-        name: "a misspelt --set",
-        arguments: &["--set", "operator.cetner=3"],
-        says: &["--set operator.cetner=3: terms.scan.operator: unknown key `cetner`"],
-        helps: "did you mean `center`?",
-        ..CASE
-    },
-    Case {
-        name: "a --set without value",
-        arguments: &["--set", "run.threads"],
-        says: &["--set run.threads: expected key.path=value"],
-        helps: "for example --set",
-        ..CASE
-    },
-    Case {
-        name: "a wrong type",
-        changes: &[("y = 12", "y = \"twelve\"")],
-        says: &["job.toml:3: model.dims.y: expected a whole number (0 or more), got string \"twelve\""],
-        helps: "stackphys schema",
-        ..CASE
-    },
-    Case {
-        name: "a wrong type in an operator",
-        changes: &[("center = 8.0", "center = [8.0]")],
-        says: &["job.toml:7: terms.scan.operator.center: expected a number, got a list"],
-        helps: "stackphys schema",
-        ..CASE
-    },
-    Case {
-        name: "no iterations",
-        changes: &[("max_iter = 5", "max_iter = 0")],
-        says: &["job.toml:10: solve.method.max_iter: must be at least 1, got 0"],
-        helps: "stackphys schema",
-        ..CASE
-    },
-    Case {
-        name: "negative damping",
-        changes: &[("max_iter = 5", "max_iter = 5, damping = -1.0")],
-        says: &["job.toml:10: solve.method.damping: must be zero or a positive number, got -1"],
-        helps: "stackphys schema",
-        ..CASE
-    },
-    Case {
-        name: "a tolerance that is not a number",
-        arguments: &["--set", "solve.tolerance.relative_residual=nan"],
-        says: &["solve.tolerance.relative_residual: must be a positive number, got NaN"],
-        helps: "leave it out for no limit",
-        ..CASE
-    },
-    Case {
-        name: "a dim of size zero",
-        changes: &[("y = 12", "y = 0")],
-        says: &["job.toml:3: model.dims.y: must be at least 1, got 0"],
-        helps: "stackphys schema",
-        ..CASE
-    },
-    Case {
-        name: "a model that no memory holds",
-        changes: &[("y = 12, x = 12", "y = 8589934592, x = 8589934592")],
-        says: &["job.toml:3: model.dims: ", "8589934592", "more numbers than"],
-        helps: "sizes",
-        ..CASE
-    },
-    Case {
-        name: "another version",
-        changes: &[("version = 1", "version = 7")],
-        says: &["job.toml:1: version: the job is of version 7, this program reads version 1"],
-        helps: "change it to version = 1",
-        ..CASE
-    },
-    Case {
-        name: "not TOML",
-        changes: &[("[solve]", "[solve")],
-        says: &["job.toml:9:7: unclosed table, expected `]`"],
-        helps: "this is not TOML",
-        ..CASE
-    },
-    Case {
-        name: "no data to solve for",
-        changes: &[
-            (r#"data = { format = "npy", path = "scan.npy", dims = ["angle", "column"] }"#, ""),
-            ("center = 8.0", "columns = 17"),
-        ],
-        says: &["terms.scan: there is no `data` to solve for"],
-        helps: "give the term a `data` table",
-        ..CASE
-    },
-    Case {
-        name: "to be converged to no tolerance",
-        arguments: &["--require-converged"],
-        says: &["--require-converged, but the config asks for no tolerance"],
-        helps: "--set solve.tolerance.relative_residual=0.01",
-        ..CASE
-    },
-    Case {
-        name: "an `each` of another length",
-        changes: &[("[solve]", "count = 3\n[solve]"), ("center = 8.0", "center = { each = [7.0, 8.0] }")],
-        says: &["job.toml:7: terms.scan.operator.center: `each` has 2 values, but `count` is 3"],
-        helps: "stackphys schema",
-        ..CASE
-    },
-    Case {
-        name: "zero operators by count",
-        changes: &[("[solve]", "count = 0\n[solve]")],
-        says: &["job.toml:9: terms.scan.count: must be at least 1, got 0 operators"],
-        helps: "leave it out for one operator",
-        ranks: &[2, 4],
-        ..CASE
-    },
-    Case {
-        name: "zero operators by no terms",
-        arguments: &["--set", "terms=[]"],
-        says: &["terms: a job needs at least one term"],
-        helps: "add a [[terms]] table",
-        ..CASE
-    },
-    Case {
-        name: "a first guess for a local mean",
-        arguments: &["--set", "solve.pseudo_inverse=local_mean", "--set", "solve.first_guess=data/image.npy"],
-        says: &["solve.first_guess: ", "local mean"],
-        helps: "leave it out",
-        ..CASE
-    },
-];
-
-/// What goes wrong between the job and the files, before any measurement is read.
-const PLANNED: &[Case] = &[
-    Case {
-        name: "a missing file",
-        changes: &[("scan.npy", "scam.npy")],
-        says: &["open: terms.scan.data: cannot read ", "data/scam.npy: No such file", "the data folder is "],
-        helps: "--data-dir",
-        ranks: &[2, 3],
-        ..CASE
-    },
-    Case {
-        name: "an empty file",
-        data: |folder| std::fs::write(folder.join("scan.npy"), "").unwrap(),
-        says: &["terms.scan.data: ", "scan.npy is empty (0 bytes)"],
-        helps: "completely",
-        ..CASE
-    },
-    Case {
-        name: "a truncated file",
-        data: |folder| {
-            good_data(folder);
-            cut_to(folder, "scan.npy", |bytes| bytes - 10);
-        },
-        says: &["terms.scan.data: ", "scan.npy is truncated: 740 bytes are needed", "it has 730"],
-        helps: "completely",
-        ..CASE
-    },
-    Case {
-        name: "not an npy file",
-        data: |folder| std::fs::write(folder.join("scan.npy"), "1, 2, 3\n4, 5, 6\n").unwrap(),
-        says: &["terms.scan.data: ", "scan.npy is not an npy file"],
-        helps: "numpy.save",
-        ..CASE
-    },
-    Case {
-        name: "text in an npy file",
-        data: |folder| {
-            let head = "{'descr': '<U5', 'fortran_order': False, 'shape': (9, 17), }\n";
-            let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-            bytes.extend((head.len() as u16).to_le_bytes());
-            bytes.extend(head.bytes());
-            std::fs::write(folder.join("scan.npy"), bytes).unwrap();
-        },
-        says: &["scan.npy holds elements of type", "<U5"],
-        helps: "astype",
-        ..CASE
-    },
-    Case {
-        name: "too few names of dims",
-        changes: &[(r#"["angle", "column"]"#, r#"["angle"]"#)],
-        says: &["terms.scan.data: `dims`: scan.npy has 2 dims of sizes [9, 17], `dims` names 1"],
-        helps: "name each dim once",
-        ..CASE
-    },
-    Case {
-        name: "a dim named twice",
-        changes: &[(r#"["angle", "column"]"#, r#"["angle", "angle"]"#)],
-        says: &["terms.scan.data: `dims` names `angle` twice"],
-        helps: "name each dim once",
-        ..CASE
-    },
-    Case {
-        name: "a wrong dim",
-        changes: &[(r#"["angle", "column"]"#, r#"["angle", "row"]"#)],
-        says: &["terms.scan.operator: data: expected the dims (angle, column)", "got (angle=9, row=17)"],
-        helps: "one detector row",
-        ..CASE
-    },
-    Case {
-        name: "angles of another number than the data",
-        changes: &[("count = 9", "count = 8")],
-        says: &["terms.scan.operator: `angles_deg`: expected 9 angles, the data's `angle` size, got 8"],
-        helps: "one angle for each projection",
-        ..CASE
-    },
-    Case {
-        name: "no angles",
-        changes: &[("angles_deg = { start = 0.0, stop = 180.0, count = 9 }, ", "")],
-        says: &["terms.scan.operator: angles: none were given, and none came with the data"],
-        helps: "set `angles_deg`",
-        ..CASE
-    },
-    Case {
-        name: "a centre outside the detector",
-        changes: &[("center = 8.0", "center = 17.0")],
-        says: &["terms.scan.operator: `center`: expected a column on the detector, 0 to 16, got 17"],
-        helps: "column index counted from 0",
-        ranks: &[2, 3],
-        ..CASE
-    },
-    Case {
-        name: "a centre before the detector",
-        arguments: &["--set", "operator.center=-0.5"],
-        says: &["terms.scan.operator: `center`: expected a column on the detector, 0 to 16, got -0.5"],
-        helps: "column index counted from 0",
-        ..CASE
-    },
-    Case {
-        name: "a negative spacing",
-        changes: &[NO_CENTER, ("\"parallel_ct\"", "\"parallel_ct\", spacing = -1")],
-        says: &["terms.scan.operator: `spacing`: expected a positive number of voxels, got -1"],
-        helps: "distance between detector columns",
-        ..CASE
-    },
-    Case {
-        name: "a model with other dims than the operator's",
-        changes: &[("dims = { y = 12, x = 12 }", "dims = { x = 12, y = 12 }")],
-        says: &["terms.scan.operator: model: expected the dims (y, x) or (z, y, x), got (x=12, y=12)"],
-        helps: "the order counts",
-        ..CASE
-    },
-    Case {
-        name: "a split along no dim",
-        changes: &[("split = { angle", "split = { angel")],
-        says: &["terms.scan.operator: `split` names dim `angel`, the measurements are (angle=9, column=17)"],
-        helps: "may be cut along: angle",
-        ..CASE
-    },
-    Case {
-        name: "a split along a dim that stays whole",
-        changes: &[("split = { angle", "split = { column")],
-        says: &["terms.scan.operator: dim `column` must stay whole for this operator"],
-        helps: "may be cut along: angle",
-        ..CASE
-    },
-    Case {
-        name: "more parts than samples",
-        changes: &[("parts = 3", "parts = 10")],
-        says: &["terms.scan.operator: `split` wants 10 parts of dim `angle`, which has 9 samples"],
-        helps: "at most 9",
-        ..CASE
-    },
-    Case {
-        name: "data without a dim for several operators",
-        changes: &[("[solve]", "count = 3\n[solve]")],
-        says: &["with `count = 3` the first dim of the data must be `operator` of size 3", "(angle=9, column=17)"],
-        helps: "dims",
-        ..CASE
-    },
-    Case {
-        name: "a matrix that is missing",
-        changes: DENSE,
-        arguments: &["--set", "operator.path=nowhere.npy"],
-        says: &["terms.scan.operator: cannot read ", "data/nowhere.npy: No such file"],
-        helps: "--data-dir",
-        ranks: &[2, 3],
-        ..CASE
-    },
-    Case {
-        name: "a matrix for another model",
-        changes: DENSE,
-        arguments: &["--set", "model.dims.x=13"],
-        says: &["terms.scan.operator: `path`: matrix.npy has sizes [6, 144], expected [rows, 156]"],
-        helps: "one column for each number of the model",
-        ..CASE
-    },
-    Case {
-        name: "a matrix for other measurements",
-        changes: DENSE,
-        arguments: &["--set", "data.path=image.npy", "--set", "data.dims=[\"row\", \"x\"]"],
-        says: &["terms.scan.operator: ", "the data do not fit the operator", "(row=6)", "(row=12, x=12)"],
-        helps: "dims are matched by name",
-        ..CASE
-    },
-    Case {
-        name: "a diagonal of nothing",
-        changes: DENSE,
-        arguments: &["--set", "operator={ kind = \"diagonal\" }", "--set", "split={}"],
-        says: &["terms.scan.operator: a diagonal operator needs either `value` or `path`"],
-        helps: "for example `value = 2.0`",
-        ..CASE
-    },
-    Case {
-        name: "a diagonal of another model",
-        changes: DENSE,
-        arguments: &["--set", "operator={ kind = \"diagonal\", path = \"six.npy\" }", "--set", "split={}"],
-        says: &["terms.scan.operator: `path`: six.npy has sizes [6], the model is (y=12, x=12)"],
-        helps: "one number for each number of the model",
-        ..CASE
-    },
-    Case {
-        name: "a phantom of negative noise",
-        arguments: &["--set", "data={ format = \"phantom\", name = \"shepp_logan\", noise = -0.1 }"],
-        says: &["terms.scan.data: `noise` is -0.1, expected a finite number from 0 on"],
-        helps: "0.01",
-        ..CASE
-    },
-    Case {
-        name: "a first guess that is missing",
-        arguments: &["--set", "solve.first_guess=nowhere.npy"],
-        data: nan_in_scan, // the guess is looked at first
-        says: &["solve.first_guess: cannot read ", "nowhere.npy: No such file"],
-        helps: "current folder",
-        ..CASE
-    },
-    Case {
-        name: "a first guess of another size",
-        arguments: &["--set", "solve.first_guess=data/six.npy"],
-        data: nan_in_scan,
-        says: &["solve.first_guess: ", "six.npy", "[6]"],
-        helps: "model",
-        ..CASE
-    },
-];
-
-/// What goes wrong while a rank reads its part of the files: the others do not notice by themselves.
-const LOADED: &[Case] = &[
-    Case {
-        name: "not-a-number in the data",
-        data: nan_in_scan,
-        says: &[
-            "load: terms.scan.data: scan.npy: 4 of the 51 values read here are not finite as f32; the first, NaN, is at \
-             angle=1, column=3",
-        ],
-        helps: "`data.nan = \"zero\"` accepts them as zeros",
-        ranks: &[2, 3, 4],
-        ..CASE
-    },
-    Case {
-        name: "infinity in the data",
-        data: |folder| {
-            good_data(folder);
-            let mut scan = sinogram().mapv(f64::from);
-            scan[[8, 16]] = 1e300; // more than the job's scalar holds
-            write(folder, "scan.npy", &scan);
-        },
-        says: &[
-            "terms.scan.data: scan.npy: 1 of the 51 values read here is not finite as f32; the first, inf, is at angle=8, column=16",
-        ],
-        helps: "data.nan",
-        ..CASE
-    },
-    Case {
-        name: "complex data for a real model",
-        data: |folder| write(folder, "scan.npy", &sinogram().mapv(|value| num_complex::Complex::new(value, 1.0))),
-        says: &["terms.scan.data: ", "scan.npy holds complex64: complex numbers cannot become f32"],
-        helps: "set model.scalar to \"complex_f32\"",
-        ..CASE
-    },
-    Case {
-        name: "not-a-number in a matrix",
-        changes: DENSE,
-        data: |folder| {
-            good_data(folder);
-            let mut matrix = Array2::<f64>::ones((6, 144));
-            matrix[[5, 7]] = f64::NAN; // in the rows of the second operator
-            write(folder, "matrix.npy", &matrix);
-        },
-        says: &["build: operator 1: terms.scan.operator: ", "matrix.npy: 1 of the 432 values", "row=5, column=7"],
-        helps: "matrix",
-        ..CASE
-    },
-    Case {
-        name: "a complex matrix for a real model",
-        changes: DENSE,
-        data: |folder| {
-            good_data(folder);
-            write(folder, "matrix.npy", &Array2::from_elem((6, 144), num_complex::Complex::new(1.0, 1.0)));
-        },
-        says: &["build: operator 0: terms.scan.operator: complex numbers cannot become f32"],
-        helps: "set model.scalar",
-        ..CASE
-    },
-];
-
-/// Where results cannot go; the data are bad too, which must not be noticed first.
-const WRITES: &[Case] = &[
-    Case {
-        name: "a folder below a file",
-        arguments: &["--out", "job.toml/out"],
-        data: nan_in_scan,
-        says: &["write: cannot write to the folder job.toml/out: Not a directory"],
-        helps: "choose another folder",
-        ranks: &[2, 3],
-        ..CASE
-    },
-    Case {
-        name: "a folder that is a file",
-        arguments: &["--out", "job.toml"],
-        data: nan_in_scan,
-        says: &["write: cannot write to the folder job.toml: "],
-        helps: "choose another folder",
-        ..CASE
-    },
-    Case {
-        name: "a folder of the kernel",
-        changes: &[("[solve]", "[output]\nfolder = \"/proc/stackphys\"\n[solve]")],
-        arguments: &["--out", "/proc/stackphys"],
-        data: |_| (), // there is nothing to read, either
-        says: &["write: cannot write to the folder /proc/stackphys: "],
-        helps: "choose another folder",
-        ..CASE
-    },
-    Case {
-        name: "a result that is a folder",
-        arguments: &["--out", "taken"],
-        data: |folder| {
-            nan_in_scan(folder);
-            std::fs::create_dir_all(folder.join("../taken/report.json")).unwrap();
-        },
-        says: &["write: cannot write taken/report.json: it exists and is not a file"],
-        helps: "choose another folder",
-        ..CASE
-    },
-];
-
-#[test]
-fn what_was_written_wrong_is_told() {
-    all_fail(WRITTEN);
-}
-
-#[test]
-fn what_does_not_fit_is_told() {
-    all_fail(PLANNED);
-}
-
-#[test]
-fn what_one_rank_cannot_read_is_told_by_all() {
-    all_fail(LOADED);
-}
-
-#[test]
-fn results_that_cannot_be_written_are_told_before_data_are_read() {
-    all_fail(WRITES);
-}
-
 /// Runs each case alone and on its rank counts, a few at once: most of their time is waiting for `mpirun`.
 fn all_fail(cases: &[Case]) {
     assert!(cases.len() > 3, "a table is not empty");
@@ -571,9 +124,10 @@ fn all_fail(cases: &[Case]) {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::SeqCst)) {
-                    let mpi: &[usize] = if cfg!(feature = "mpi") { case.ranks } else { &[] };
-                    for ranks in [None].into_iter().chain(mpi.iter().copied().map(Some)) {
-                        fails(case, ranks);
+                    for ranks in alone_and_on(case.ranks) {
+                        let folder = tempfile::tempdir().unwrap();
+                        let ended = case_in(folder.path(), case, ranks).end().expect(2);
+                        is_one_error(case.name, case.says, case.helps, &ended, folder.path());
                     }
                 }
             });
@@ -581,11 +135,10 @@ fn all_fail(cases: &[Case]) {
     });
 }
 
-fn fails(case: &Case, ranks: Option<usize>) {
-    let folder = tempfile::tempdir().unwrap();
-    let launch = case_in(folder.path(), case, ranks);
-    let ended = launch.end();
-    is_one_error(case.name, case.says, case.helps, &ended.expect(2), folder.path());
+/// One process alone, and numbers of ranks if this build has MPI.
+fn alone_and_on(ranks: &[usize]) -> impl Iterator<Item = Option<usize>> {
+    let mpi = if cfg!(feature = "mpi") { ranks } else { &[] };
+    [None].into_iter().chain(mpi.iter().copied().map(Some))
 }
 
 /// The folder of a case and its process.
@@ -594,23 +147,23 @@ fn case_in(folder: &Path, case: &Case, ranks: Option<usize>) -> Launch {
     std::fs::create_dir(&data).unwrap();
     (case.data)(&data);
     let mut job = JOB.to_owned();
-    for (from, to) in case.changes {
+    for (from, to) in &case.changes {
         assert_eq!(job.matches(from).count(), 1, "{}: {from}", case.name);
         job = job.replace(from, to);
     }
     std::fs::write(folder.join("job.toml"), job).unwrap();
     let out: &[&str] = if case.arguments.contains(&"--out") { &[] } else { &["--out", "out"] };
-    let arguments = [&["run", "job.toml", "--data-dir", "data"], out, case.arguments].concat();
+    let arguments = [&["run", "job.toml", "--data-dir", "data"], out, &case.arguments].concat();
     on(ranks, arguments).inside(folder)
 }
 
-fn is_one_error(name: &str, says: &[&str], helps: &str, ended: &Ended, folder: &Path) {
+fn is_one_error(name: &str, says: &str, helps: &str, ended: &Ended, folder: &Path) {
     let errors = ended.errors();
     assert_eq!(errors.len(), 1, "{name}: one rank tells\n{ended}");
     let from = ended.stderr.find("\nerror:").map_or(0, |at| at + 1);
     let mut rest = &ended.stderr[from..];
-    assert!(!says.is_empty());
-    for says in says {
+    assert!(!says.is_empty() && !helps.is_empty(), "{name}: nothing is expected");
+    for says in says.split('…') {
         let at = rest.find(says).unwrap_or_else(|| panic!("{name}: no {says:?} in what is left of\n{ended}"));
         rest = &rest[at + says.len()..];
     }
@@ -624,57 +177,362 @@ fn is_one_error(name: &str, says: &[&str], helps: &str, ended: &Ended, folder: &
     assert!(!folder.join("out/report.json").exists(), "{name}");
 }
 
+/// What goes wrong in what was written.
+#[test]
+fn what_was_written_wrong_is_told() {
+    all_fail(&[
+        case("a misspelt key")
+            .change("center = 8.0", "centre = 8.0")
+            .says("config: …job.toml:7: terms.scan.operator: unknown key `centre`")
+            .helps("did you mean `center`? valid keys: `angles_deg`")
+            .on(&[2, 3, 4]),
+        case("an unknown key")
+            .change("[solve]", "[solve]\nregulariser = 3")
+            .says("job.toml:10: solve: unknown key `regulariser`")
+            .helps("valid keys: `method`"),
+        case("a misspelt table")
+            .change("[solve]", "[sovle]")
+            .says("job.toml:9: unknown key `sovle`")
+            .helps("did you mean `solve`?"),
+        case("a misspelt kind")
+            .change("parallel_ct", "paralel_ct")
+            .says("job.toml:7: terms.scan.operator.kind: unknown kind `paralel_ct`")
+            .helps("did you mean `parallel_ct`?"),
+        case("a misspelt --set")
+            .set("operator.cetner=3")
+            .says("--set operator.cetner=3: terms.scan.operator: unknown key `cetner`")
+            .helps("did you mean `center`?"),
+        case("a --set without value")
+            .set("run.threads")
+            .says("--set run.threads: expected key.path=value")
+            .helps("for example --set"),
+        case("a wrong type")
+            .change("y = 12", "y = \"twelve\"")
+            .says("job.toml:3: model.dims.y: expected a whole number (0 or more), got string \"twelve\"")
+            .helps("stackphys schema"),
+        case("a wrong type in an operator")
+            .change("center = 8.0", "center = [8.0]")
+            .says("job.toml:7: terms.scan.operator.center: expected a number, got a list")
+            .helps("stackphys schema"),
+        case("no iterations")
+            .change("max_iter = 5", "max_iter = 0")
+            .says("job.toml:10: solve.method.max_iter: must be at least 1, got 0")
+            .helps("stackphys schema"),
+        case("negative damping")
+            .change("max_iter = 5", "max_iter = 5, damping = -1.0")
+            .says("job.toml:10: solve.method.damping: must be zero or a positive number, got -1")
+            .helps("stackphys schema"),
+        case("a tolerance that is not a number")
+            .set("solve.tolerance.relative_residual=nan")
+            .says("solve.tolerance.relative_residual: must be a positive number, got NaN")
+            .helps("leave it out for no limit"),
+        case("a dim of size zero")
+            .change("y = 12", "y = 0")
+            .says("job.toml:3: model.dims.y: must be at least 1, got 0")
+            .helps("stackphys schema"),
+        case("a model that no memory holds")
+            .change("y = 12, x = 12", "y = 8589934592, x = 8589934592")
+            .says("job.toml:3: model.dims: …8589934592…more numbers than")
+            .helps("sizes"),
+        case("another version")
+            .change("version = 1", "version = 7")
+            .says("job.toml:1: version: the job is of version 7, this program reads version 1")
+            .helps("change it to version = 1"),
+        case("not TOML")
+            .change("[solve]", "[solve")
+            .says("job.toml:9:7: unclosed table, expected `]`")
+            .helps("this is not TOML"),
+        case("no data to solve for")
+            .change(r#"data = { format = "npy", path = "scan.npy", dims = ["angle", "column"] }"#, "")
+            .change("center = 8.0", "columns = 17")
+            .says("terms.scan: there is no `data` to solve for")
+            .helps("give the term a `data` table"),
+        case("to be converged to no tolerance")
+            .arguments(&["--require-converged"])
+            .says("--require-converged, but the config asks for no tolerance")
+            .helps("--set solve.tolerance.relative_residual=0.01"),
+        case("an `each` of another length")
+            .change("[solve]", "count = 3\n[solve]")
+            .change("center = 8.0", "center = { each = [7.0, 8.0] }")
+            .says("job.toml:7: terms.scan.operator.center: `each` has 2 values, but `count` is 3")
+            .helps("stackphys schema"),
+        case("zero operators by count")
+            .change("[solve]", "count = 0\n[solve]")
+            .says("job.toml:9: terms.scan.count: must be at least 1, got 0 operators")
+            .helps("leave it out for one operator")
+            .on(&[2, 4]),
+        case("zero operators by no terms")
+            .set("terms=[]")
+            .says("terms: a job needs at least one term")
+            .helps("add a [[terms]] table"),
+        case("a first guess for a local mean")
+            .set("solve.pseudo_inverse=local_mean")
+            .set("solve.first_guess=data/image.npy")
+            .says("solve.first_guess: …local mean")
+            .helps("leave it out"),
+    ]);
+}
+
+/// What goes wrong between the job and the files, before any measurement is read.
+#[test]
+fn what_does_not_fit_is_told() {
+    all_fail(&[
+        case("a missing file")
+            .change("scan.npy", "scam.npy")
+            .says("open: terms.scan.data: cannot read …data/scam.npy: No such file…the data folder is ")
+            .helps("--data-dir")
+            .on(&[2, 3]),
+        case("an empty file")
+            .data(|folder| std::fs::write(folder.join("scan.npy"), "").unwrap())
+            .says("terms.scan.data: …scan.npy is empty (0 bytes)")
+            .helps("completely"),
+        case("a truncated file")
+            .data(|folder| {
+                good_data(folder);
+                cut_to(folder, "scan.npy", |bytes| bytes - 10);
+            })
+            .says("terms.scan.data: …scan.npy is truncated: 740 bytes are needed…it has 730")
+            .helps("completely"),
+        case("not an npy file")
+            .data(|folder| std::fs::write(folder.join("scan.npy"), "1, 2, 3\n4, 5, 6\n").unwrap())
+            .says("terms.scan.data: …scan.npy is not an npy file")
+            .helps("numpy.save"),
+        case("text in an npy file")
+            .data(|folder| {
+                let head = "{'descr': '<U5', 'fortran_order': False, 'shape': (9, 17), }\n";
+                let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+                bytes.extend((head.len() as u16).to_le_bytes());
+                bytes.extend(head.bytes());
+                std::fs::write(folder.join("scan.npy"), bytes).unwrap();
+            })
+            .says("scan.npy holds elements of type…<U5")
+            .helps("astype"),
+        case("too few names of dims")
+            .change(r#"["angle", "column"]"#, r#"["angle"]"#)
+            .says("terms.scan.data: `dims`: scan.npy has 2 dims of sizes [9, 17], `dims` names 1")
+            .helps("name each dim once"),
+        case("a dim named twice")
+            .change(r#"["angle", "column"]"#, r#"["angle", "angle"]"#)
+            .says("terms.scan.data: `dims` names `angle` twice")
+            .helps("name each dim once"),
+        case("a wrong dim")
+            .change(r#"["angle", "column"]"#, r#"["angle", "row"]"#)
+            .says("terms.scan.operator: data: expected the dims (angle, column)…got (angle=9, row=17)")
+            .helps("one detector row"),
+        case("angles of another number than the data")
+            .change("count = 9", "count = 8")
+            .says("terms.scan.operator: `angles_deg`: expected 9 angles, the data's `angle` size, got 8")
+            .helps("one angle for each projection"),
+        case("no angles")
+            .change("angles_deg = { start = 0.0, stop = 180.0, count = 9 }, ", "")
+            .says("terms.scan.operator: angles: none were given, and none came with the data")
+            .helps("set `angles_deg`"),
+        case("a centre outside the detector")
+            .change("center = 8.0", "center = 17.0")
+            .says("terms.scan.operator: `center`: expected a column on the detector, 0 to 16, got 17")
+            .helps("column index counted from 0")
+            .on(&[2, 3]),
+        case("a centre before the detector")
+            .set("operator.center=-0.5")
+            .says("terms.scan.operator: `center`: expected a column on the detector, 0 to 16, got -0.5")
+            .helps("column index counted from 0"),
+        case("a negative spacing")
+            .change(", center = 8.0", "")
+            .change("\"parallel_ct\"", "\"parallel_ct\", spacing = -1")
+            .says("terms.scan.operator: `spacing`: expected a positive number of voxels, got -1")
+            .helps("distance between detector columns"),
+        case("a model with other dims than the operator's")
+            .change("dims = { y = 12, x = 12 }", "dims = { x = 12, y = 12 }")
+            .says("terms.scan.operator: model: expected the dims (y, x) or (z, y, x), got (x=12, y=12)")
+            .helps("the order counts"),
+        case("a split along no dim")
+            .change("split = { angle", "split = { angel")
+            .says("terms.scan.operator: `split` names dim `angel`, the measurements are (angle=9, column=17)")
+            .helps("may be cut along: angle"),
+        case("a split along a dim that stays whole")
+            .change("split = { angle", "split = { column")
+            .says("terms.scan.operator: dim `column` must stay whole for this operator")
+            .helps("may be cut along: angle"),
+        case("more parts than samples")
+            .change("parts = 3", "parts = 10")
+            .says("terms.scan.operator: `split` wants 10 parts of dim `angle`, which has 9 samples")
+            .helps("at most 9"),
+        case("data without a dim for several operators")
+            .change("[solve]", "count = 3\n[solve]")
+            .says("with `count = 3` the first dim of the data must be `operator` of size 3…(angle=9, column=17)")
+            .helps("dims"),
+        dense("a matrix that is missing")
+            .set("operator.path=nowhere.npy")
+            .says("terms.scan.operator: cannot read …data/nowhere.npy: No such file")
+            .helps("--data-dir")
+            .on(&[2, 3]),
+        dense("a matrix for another model")
+            .set("model.dims.x=13")
+            .says("terms.scan.operator: `path`: matrix.npy has sizes [6, 144], expected [rows, 156]")
+            .helps("one column for each number of the model"),
+        dense("a matrix for other measurements")
+            .set("data.path=image.npy")
+            .set("data.dims=[\"row\", \"x\"]")
+            .says("terms.scan.operator: …the data do not fit the operator…(row=6)…(row=12, x=12)")
+            .helps("dims are matched by name"),
+        dense("a diagonal of nothing")
+            .set("operator={ kind = \"diagonal\" }")
+            .set("split={}")
+            .says("terms.scan.operator: a diagonal operator needs either `value` or `path`")
+            .helps("for example `value = 2.0`"),
+        dense("a diagonal of another model")
+            .set("operator={ kind = \"diagonal\", path = \"six.npy\" }")
+            .set("split={}")
+            .says("terms.scan.operator: `path`: six.npy has sizes [6], the model is (y=12, x=12)")
+            .helps("one number for each number of the model"),
+        case("a phantom of negative noise")
+            .set("data={ format = \"phantom\", name = \"shepp_logan\", noise = -0.1 }")
+            .says("terms.scan.data: `noise` is -0.1, expected a finite number from 0 on")
+            .helps("0.01"),
+        case("a first guess that is missing")
+            .set("solve.first_guess=nowhere.npy")
+            .data(nan_in_scan) // the guess is looked at first
+            .says("solve.first_guess: cannot read …nowhere.npy: No such file")
+            .helps("current folder"),
+        case("a first guess of another size")
+            .set("solve.first_guess=data/six.npy")
+            .data(nan_in_scan)
+            .says("solve.first_guess: …six.npy…[6]")
+            .helps("model"),
+    ]);
+}
+
+/// What goes wrong while a rank reads its part of the files: the others do not notice by themselves.
+#[test]
+fn what_one_rank_cannot_read_is_told_by_all() {
+    all_fail(&[
+        case("not-a-number in the data")
+            .data(nan_in_scan)
+            .says(
+                "load: terms.scan.data: scan.npy: 4 of the 51 values read here are not finite as f32; the first, NaN, \
+                 is at angle=1, column=3",
+            )
+            .helps("`data.nan = \"zero\"` accepts them as zeros")
+            .on(&[2, 3, 4]),
+        case("infinity in the data")
+            .data(|folder| {
+                good_data(folder);
+                let mut scan = sinogram().mapv(f64::from);
+                scan[[8, 16]] = 1e300; // more than the job's scalar holds
+                write(folder, "scan.npy", &scan);
+            })
+            .says(
+                "terms.scan.data: scan.npy: 1 of the 51 values read here is not finite as f32; the first, inf, is at \
+                 angle=8, column=16",
+            )
+            .helps("data.nan"),
+        case("complex data for a real model")
+            .data(|folder| write(folder, "scan.npy", &sinogram().mapv(|value| num_complex::Complex::new(value, 1.0))))
+            .says("terms.scan.data: …scan.npy holds complex64: complex numbers cannot become f32")
+            .helps("set model.scalar to \"complex_f32\""),
+        dense("not-a-number in a matrix")
+            .data(|folder| {
+                good_data(folder);
+                let mut matrix = Array2::<f64>::ones((6, 144));
+                matrix[[5, 7]] = f64::NAN; // in the rows of the second operator
+                write(folder, "matrix.npy", &matrix);
+            })
+            .says("build: operator 1: terms.scan.operator: …matrix.npy: 1 of the 432 values…row=5, column=7")
+            .helps("matrix"),
+        dense("a complex matrix for a real model")
+            .data(|folder| {
+                good_data(folder);
+                write(folder, "matrix.npy", &Array2::from_elem((6, 144), num_complex::Complex::new(1.0, 1.0)));
+            })
+            .says("build: operator 0: terms.scan.operator: complex numbers cannot become f32")
+            .helps("set model.scalar"),
+    ]);
+}
+
+/// Where results cannot go; the data are bad too, which must not be noticed first.
+#[test]
+fn results_that_cannot_be_written_are_told_before_data_are_read() {
+    all_fail(&[
+        case("a folder below a file")
+            .arguments(&["--out", "job.toml/out"])
+            .data(nan_in_scan)
+            .says("write: cannot write to the folder job.toml/out: Not a directory")
+            .helps("choose another folder")
+            .on(&[2, 3]),
+        case("a folder that is a file")
+            .arguments(&["--out", "job.toml"])
+            .data(nan_in_scan)
+            .says("write: cannot write to the folder job.toml: ")
+            .helps("choose another folder"),
+        case("a folder of the kernel")
+            .change("[solve]", "[output]\nfolder = \"/proc/stackphys\"\n[solve]")
+            .arguments(&["--out", "/proc/stackphys"])
+            .data(|_| ()) // there is nothing to read, either
+            .says("write: cannot write to the folder /proc/stackphys: ")
+            .helps("choose another folder"),
+        case("a result that is a folder")
+            .arguments(&["--out", "taken"])
+            .data(|folder| {
+                nan_in_scan(folder);
+                std::fs::create_dir_all(folder.join("../taken/report.json")).unwrap();
+            })
+            .says("write: cannot write taken/report.json: it exists and is not a file")
+            .helps("choose another folder"),
+    ]);
+}
+
+/// Runs a case that is good after all, in a folder of its own.
+fn works(case: &Case, ranks: Option<usize>) -> (Ended, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (case_in(folder.path(), case, ranks).end().expect(0), folder)
+}
+
 #[test]
 fn not_a_number_is_accepted_as_zero_when_asked() {
-    let mpi: &[Option<usize>] = if cfg!(feature = "mpi") { &[None, Some(2)] } else { &[None] };
-    for ranks in mpi {
-        let folder = tempfile::tempdir().unwrap();
-        let case = Case { arguments: &["--set", "data.nan=\"zero\""], data: nan_in_scan, ..CASE };
-        let ended = case_in(folder.path(), &case, *ranks).end().expect(0);
+    let accepted = case("accepted").set("data.nan=\"zero\"").data(nan_in_scan);
+    for ranks in alone_and_on(&[2]) {
+        let (ended, folder) = works(&accepted, ranks);
         assert!(ended.stderr.contains("4 numbers were not finite and became zero"), "{ended}");
         assert_eq!(report(&folder.path().join("out"))["data"]["not_finite"], 4);
     }
-    // the good case is good, and all that is bad above is bad by its own fault
-    let folder = tempfile::tempdir().unwrap();
-    case_in(folder.path(), &CASE, None).end().expect(0);
-    let folder = tempfile::tempdir().unwrap();
-    case_in(folder.path(), &Case { changes: DENSE, ..CASE }, None).end().expect(0);
+}
+
+/// All that is bad above is bad by its own fault.
+#[test]
+fn good_input_is_good() {
+    works(&case("good"), None);
+    works(&dense("good matrices"), None);
 }
 
 /// A node whose file system lacks the file: rank 1 has another data folder.
 #[cfg(feature = "mpi")]
 #[test]
 fn a_file_that_only_one_rank_cannot_read_is_told_by_all() {
-    let dense = Case { changes: DENSE, ..CASE };
-    for (case, says) in [
-        (&CASE, &["load: terms.scan.data: cannot read ", "data_of_rank_1/scan.npy: No such file", "(on rank 1 of 2)"]),
-        (
-            &dense,
-            &["plan: terms.scan.operator: cannot read ", "data_of_rank_1/matrix.npy: No such file", "(on rank 1 of 2)"],
-        ),
+    for case in [
+        case("a scan on one node")
+            .says("load: terms.scan.data: cannot read …data_of_rank_1/scan.npy: No such file…(on rank 1 of 2)"),
+        dense("a matrix on one node")
+            .says("plan: terms.scan.operator: cannot read …data_of_rank_1/matrix.npy: No such file…(on rank 1 of 2)"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let launch = case_in(folder.path(), case, Some(2));
         let other = ["run", "job.toml", "--data-dir", "data_of_rank_1", "--out", "out"];
-        let ended = launch.where_rank_1_has(other).end().expect(2);
-        is_one_error("a file on one node", says, "--data-dir", &ended, folder.path());
+        let ended = case_in(folder.path(), &case, Some(2)).where_rank_1_has(other).end().expect(2);
+        is_one_error(case.name, case.says, "--data-dir", &ended, folder.path());
     }
 }
 
 #[test]
 fn wrong_arguments_are_told_once() {
-    let table: &[(&[&str], &str)] = &[
-        (&["run"], "required arguments were not provided"),
-        (&["run", "job.toml", "--treads", "2"], "unexpected argument '--treads'"),
-        (&["demo", "--threads", "0"], "invalid value '0' for '--threads <N>'"),
-        (&["plan", "job.toml", "--ranks", "0"], "invalid value '0' for '--ranks <N>'"),
-        (&["list", "operator"], "invalid value 'operator'"),
-        (&["demo", "-q", "-v"], "cannot be used with"),
-        (&["reconstruct"], "unrecognized subcommand 'reconstruct'"),
-    ];
-    assert!(!table.is_empty());
-    for (arguments, says) in table {
-        let ended = stackphys(*arguments).end().expect(2);
+    for (arguments, says) in [
+        ("run", "required arguments were not provided"),
+        ("run job.toml --treads 2", "unexpected argument '--treads'"),
+        ("demo --threads 0", "invalid value '0' for '--threads <N>'"),
+        ("plan job.toml --ranks 0", "invalid value '0' for '--ranks <N>'"),
+        ("list operator", "invalid value 'operator'"),
+        ("demo -q -v", "cannot be used with"),
+        ("reconstruct", "unrecognized subcommand 'reconstruct'"),
+    ] {
+        let ended = stackphys(arguments.split_whitespace()).end().expect(2);
         assert_eq!(ended.errors().len(), 1, "{ended}");
         assert!(ended.stderr.contains(says), "{ended}");
         assert!(ended.stderr.contains("--help"), "{ended}");
@@ -695,88 +553,38 @@ fn every_command_tells_of_bad_input() {
     good_data(&folder.join("data"));
     std::fs::write(folder.join("job.toml"), JOB).unwrap();
     std::fs::write(folder.join("bad.toml"), JOB.replace("center", "centre")).unwrap();
-    let table: &[(&[&str], &[&str], &str)] = &[
-        (&["run", "nowhere.toml"], &["cannot read the config nowhere.toml: No such file"], "configs/"),
-        (&["plan", "bad.toml"], &["bad.toml:7", "unknown key `centre`"], "did you mean `center`"),
-        (&["check", "bad.toml"], &["bad.toml:7", "unknown key `centre`"], "did you mean `center`"),
-        (&["norm", "bad.toml"], &["bad.toml:7", "unknown key `centre`"], "did you mean `center`"),
-        (&["demo", "--set", "solve.methd.kind=cg"], &["solve: unknown key `methd`"], "did you mean `method`"),
+    let misspelt = "bad.toml:7…unknown key `centre`";
+    for (arguments, says, helps) in [
+        ("run nowhere.toml", "cannot read the config nowhere.toml: No such file", "configs/"),
+        ("plan bad.toml", misspelt, "did you mean `center`"),
+        ("check bad.toml", misspelt, "did you mean `center`"),
+        ("norm bad.toml", misspelt, "did you mean `center`"),
+        ("demo --set solve.methd.kind=cg", "solve: unknown key `methd`", "did you mean `method`"),
+        ("apply bad.toml --what normal --in data/image.npy --out y.npy", misspelt, "did you mean `center`"),
         (
-            &["apply", "bad.toml", "--what", "normal", "--in", "data/image.npy", "--out", "y.npy"],
-            &["bad.toml:7", "unknown key `centre`"],
-            "did you mean `center`",
-        ),
-        (
-            &[
-                "apply",
-                "job.toml",
-                "--data-dir",
-                "data",
-                "--what",
-                "forward",
-                "--in",
-                "nowhere.npy",
-                "--out",
-                "out/y.npy",
-            ],
-            &["--in: cannot read ", "nowhere.npy: No such file"],
+            "apply job.toml --data-dir data --what forward --in nowhere.npy --out out/y.npy",
+            "--in: cannot read …nowhere.npy: No such file",
             "current folder",
         ),
         (
-            &[
-                "apply",
-                "job.toml",
-                "--data-dir",
-                "data",
-                "--what",
-                "forward",
-                "--in",
-                "data/scan.npy",
-                "--out",
-                "out/y.npy",
-            ],
-            &["--in: expected sizes [12, 12], those of the model", "scan.npy has [9, 17]"],
+            "apply job.toml --data-dir data --what forward --in data/scan.npy --out out/y.npy",
+            "--in: expected sizes [12, 12], those of the model…scan.npy has [9, 17]",
             "model",
         ),
         (
-            &[
-                "apply",
-                "job.toml",
-                "--data-dir",
-                "data",
-                "--what",
-                "adjoint",
-                "--in",
-                "data/image.npy",
-                "--out",
-                "out/y.npy",
-            ],
-            &["--in: expected sizes [9, 17], those of the measurements", "image.npy has [12, 12]"],
+            "apply job.toml --data-dir data --what adjoint --in data/image.npy --out out/y.npy",
+            "--in: expected sizes [9, 17], those of the measurements…image.npy has [12, 12]",
             "measurements",
         ),
         (
-            &[
-                "apply",
-                "job.toml",
-                "--data-dir",
-                "data",
-                "--what",
-                "forward",
-                "--in",
-                "data/image.npy",
-                "--out",
-                "job.toml/y.npy",
-            ],
-            &["write: cannot write to the folder job.toml: "],
+            "apply job.toml --data-dir data --what forward --in data/image.npy --out job.toml/y.npy",
+            "write: cannot write to the folder job.toml: ",
             "choose another folder",
         ),
-    ];
-    assert!(!table.is_empty());
-    for (arguments, says, helps) in table {
-        let mpi: &[Option<usize>] = if cfg!(feature = "mpi") { &[None, Some(2)] } else { &[None] };
-        for ranks in mpi {
-            let ended = on(*ranks, *arguments).inside(folder).end().expect(2);
-            is_one_error(arguments[0], says, helps, &ended, folder);
+    ] {
+        for ranks in alone_and_on(&[2]) {
+            let ended = on(ranks, arguments.split_whitespace()).inside(folder).end().expect(2);
+            is_one_error(arguments, says, helps, &ended, folder);
             assert!(!folder.join("out/y.npy").exists());
         }
     }
@@ -832,148 +640,92 @@ mod data_exchange {
         std::fs::write(&path, bytes).unwrap();
     }
 
-    const SCAN: &[(&str, &str)] = &[
-        (
-            r#"{ format = "npy", path = "scan.npy", dims = ["angle", "column"] }"#,
-            r#"{ format = "data-exchange", path = "scan.h5", rows = [1] }"#,
-        ),
-        ("angles_deg = { start = 0.0, stop = 180.0, count = 9 }, ", ""),
-        (r#"{ parts = 3, order = "interleaved" }"#, "{ parts = 3 }"),
-    ];
-
-    const CASES: &[Case] = &[
-        Case {
-            name: "a missing data set",
-            changes: SCAN,
-            data: |folder| scan(folder, |exchange| exchange.unlink("data").unwrap()),
-            says: &["open: terms.scan.data: scan.h5 has no data set `exchange/data`; it has ", "exchange/theta"],
-            helps: "is this an HDF5 Data Exchange file",
-            ranks: &[2, 3],
-            ..CASE
-        },
-        Case {
-            name: "no white frames",
-            changes: SCAN,
-            data: |folder| scan(folder, |exchange| exchange.unlink("data_white").unwrap()),
-            says: &["scan.h5 has no data set `exchange/data_white`; it has exchange/data"],
-            helps: "white and dark fields",
-            ..CASE
-        },
-        Case {
-            name: "theta of another length",
-            changes: SCAN,
-            data: |folder| scan(folder, |exchange| replace_theta(exchange, &Array1::zeros(8))),
-            says: &["terms.scan.data: scan.h5: `exchange/theta` has 8 angles, `exchange/data` has 9 views"],
-            helps: "one angle for each view",
-            ..CASE
-        },
-        Case {
-            name: "theta that is not a number",
-            changes: SCAN,
-            data: |folder| {
-                let mut theta = Array1::zeros(9);
-                theta[4] = f64::NAN;
-                scan(folder, |exchange| replace_theta(exchange, &theta));
-            },
-            says: &["scan.h5: `exchange/theta` is NaN at view 4"],
-            helps: "one angle for each view",
-            ..CASE
-        },
-        Case {
-            name: "an empty HDF5 file",
-            changes: SCAN,
-            data: |folder| std::fs::write(folder.join("scan.h5"), "").unwrap(),
-            says: &["terms.scan.data: ", "scan.h5 is empty (0 bytes)"],
-            helps: "completely",
-            ..CASE
-        },
-        Case {
-            name: "a truncated HDF5 file",
-            changes: SCAN,
-            data: |folder| {
-                scan(folder, |_| ());
-                cut_to(folder, "scan.h5", |bytes| bytes / 2);
-            },
-            says: &["terms.scan.data: cannot open ", "scan.h5 (", " bytes) as HDF5: ", "truncated"],
-            helps: "copied completely",
-            ranks: &[2, 3],
-            ..CASE
-        },
-        Case {
-            name: "not an HDF5 file",
-            changes: SCAN,
-            data: |folder| std::fs::write(folder.join("scan.h5"), "angle, counts\n".repeat(100)).unwrap(),
-            says: &["terms.scan.data: cannot open ", "scan.h5 (1400 bytes) as HDF5"],
-            helps: "is it an HDF5 file",
-            ..CASE
-        },
-        Case {
-            name: "a missing HDF5 file",
-            changes: SCAN,
-            data: |_| (),
-            says: &["terms.scan.data: cannot read ", "scan.h5: No such file", "the data folder is"],
-            helps: "scripts/get-data.sh",
-            ..CASE
-        },
-        Case {
-            name: "a row that is not there",
-            changes: SCAN,
-            arguments: &["--set", "data.rows=[2]"],
-            data: |folder| scan(folder, |_| ()),
-            says: &["terms.scan.data: `rows`: row 2 is not in scan.h5, which has rows 0 to 1"],
-            helps: "counted from 0",
-            ..CASE
-        },
-        Case {
-            name: "two rows for one slice",
-            changes: SCAN,
-            arguments: &["--set", "data.rows=[0, 1]"],
-            data: |folder| scan(folder, |_| ()),
-            says: &["data: expected the dims (angle, column)", "got (angle=9, row=2, column=17)"],
-            helps: "choose a single row",
-            ..CASE
-        },
-        Case {
-            name: "a clamp of zero",
-            changes: SCAN,
-            arguments: &["--set", "data.clamp=0"],
-            data: |folder| scan(folder, |_| ()),
-            says: &["terms.scan.data: `clamp` is 0, expected a number between 0 and 1"],
-            helps: "1e-6",
-            ..CASE
-        },
-        Case {
-            name: "a pixel without light",
-            changes: SCAN,
-            data: |folder| {
-                let mut white = Array3::from_elem((2, 2, 17), 200.0f32);
-                white.slice_mut(ndarray::s![.., 1, 11]).fill(0.0); // white is dark
-                scan(folder, |exchange| {
-                    exchange.unlink("data_white").unwrap();
-                    exchange.new_dataset_builder().with_data(&white).create("data_white").unwrap();
-                });
-            },
-            says: &["load: terms.scan.data: scan.h5: 3 of the 51 values", "NaN, is at angle=0, row=1, column=11"],
-            helps: "data.nan",
-            ..CASE
-        },
-        Case {
-            name: "damage where one rank reads",
-            changes: SCAN,
-            data: damage_last_angle,
-            says: &["load: terms.scan.data: scan.h5: cannot read `exchange/data`"],
-            helps: "is the file complete",
-            ranks: &[2, 3, 4],
-            ..CASE
-        },
-    ];
+    /// A case with Data Exchange for data, good so far.
+    fn hdf5(name: &'static str) -> Case {
+        case(name)
+            .change(
+                r#"{ format = "npy", path = "scan.npy", dims = ["angle", "column"] }"#,
+                r#"{ format = "data-exchange", path = "scan.h5", rows = [1] }"#,
+            )
+            .change("angles_deg = { start = 0.0, stop = 180.0, count = 9 }, ", "")
+            .change(r#"{ parts = 3, order = "interleaved" }"#, "{ parts = 3 }")
+            .data(|folder| scan(folder, |_| ()))
+    }
 
     #[test]
     fn what_is_wrong_with_hdf5_files_is_told() {
-        all_fail(CASES);
-        let folder = tempfile::tempdir().unwrap();
-        let good = Case { changes: SCAN, data: |folder| scan(folder, |_| ()), ..CASE };
-        case_in(folder.path(), &good, None).end().expect(0);
+        all_fail(&[
+            hdf5("a missing data set")
+                .data(|folder| scan(folder, |exchange| exchange.unlink("data").unwrap()))
+                .says("open: terms.scan.data: scan.h5 has no data set `exchange/data`; it has …exchange/theta")
+                .helps("is this an HDF5 Data Exchange file")
+                .on(&[2, 3]),
+            hdf5("no white frames")
+                .data(|folder| scan(folder, |exchange| exchange.unlink("data_white").unwrap()))
+                .says("scan.h5 has no data set `exchange/data_white`; it has exchange/data")
+                .helps("white and dark fields"),
+            hdf5("theta of another length")
+                .data(|folder| scan(folder, |exchange| replace_theta(exchange, &Array1::zeros(8))))
+                .says("terms.scan.data: scan.h5: `exchange/theta` has 8 angles, `exchange/data` has 9 views")
+                .helps("one angle for each view"),
+            hdf5("theta that is not a number")
+                .data(|folder| {
+                    let mut theta = Array1::zeros(9);
+                    theta[4] = f64::NAN;
+                    scan(folder, |exchange| replace_theta(exchange, &theta));
+                })
+                .says("scan.h5: `exchange/theta` is NaN at view 4")
+                .helps("one angle for each view"),
+            hdf5("an empty HDF5 file")
+                .data(|folder| std::fs::write(folder.join("scan.h5"), "").unwrap())
+                .says("terms.scan.data: …scan.h5 is empty (0 bytes)")
+                .helps("completely"),
+            hdf5("a truncated HDF5 file")
+                .data(|folder| {
+                    scan(folder, |_| ());
+                    cut_to(folder, "scan.h5", |bytes| bytes / 2);
+                })
+                .says("terms.scan.data: cannot open …scan.h5 (… bytes) as HDF5: …truncated")
+                .helps("copied completely")
+                .on(&[2, 3]),
+            hdf5("not an HDF5 file")
+                .data(|folder| std::fs::write(folder.join("scan.h5"), "angle, counts\n".repeat(100)).unwrap())
+                .says("terms.scan.data: cannot open …scan.h5 (1400 bytes) as HDF5")
+                .helps("is it an HDF5 file"),
+            hdf5("a missing HDF5 file")
+                .data(|_| ())
+                .says("terms.scan.data: cannot read …scan.h5: No such file…the data folder is")
+                .helps("scripts/get-data.sh"),
+            hdf5("a row that is not there")
+                .set("data.rows=[2]")
+                .says("terms.scan.data: `rows`: row 2 is not in scan.h5, which has rows 0 to 1")
+                .helps("counted from 0"),
+            hdf5("two rows for one slice")
+                .set("data.rows=[0, 1]")
+                .says("data: expected the dims (angle, column)…got (angle=9, row=2, column=17)")
+                .helps("choose a single row"),
+            hdf5("a clamp of zero")
+                .set("data.clamp=0")
+                .says("terms.scan.data: `clamp` is 0, expected a number between 0 and 1")
+                .helps("1e-6"),
+            hdf5("a pixel without light")
+                .data(|folder| {
+                    let mut white = Array3::from_elem((2, 2, 17), 200.0f32);
+                    white.slice_mut(ndarray::s![.., 1, 11]).fill(0.0); // white is dark
+                    scan(folder, |exchange| {
+                        exchange.unlink("data_white").unwrap();
+                        exchange.new_dataset_builder().with_data(&white).create("data_white").unwrap();
+                    });
+                })
+                .says("load: terms.scan.data: scan.h5: 3 of the 51 values…NaN, is at angle=0, row=1, column=11")
+                .helps("data.nan"),
+            hdf5("damage where one rank reads")
+                .data(damage_last_angle)
+                .says("load: terms.scan.data: scan.h5: cannot read `exchange/data`")
+                .helps("is the file complete")
+                .on(&[2, 3, 4]),
+        ]);
+        works(&hdf5("good"), None);
     }
 
     /// Only the owner of the last operator reads the damaged angle.
@@ -981,7 +733,7 @@ mod data_exchange {
     #[test]
     fn damage_names_the_rank_that_found_it() {
         let folder = tempfile::tempdir().unwrap();
-        let case = Case { changes: SCAN, data: damage_last_angle, ..CASE };
+        let case = hdf5("damage").data(damage_last_angle);
         let ended = case_in(folder.path(), &case, Some(3)).end().expect(2);
         assert!(ended.stderr.contains("(on rank 2 of 3)"), "{ended}");
     }

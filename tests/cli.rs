@@ -384,6 +384,40 @@ fn threads_change_the_speed_and_nothing_else() {
     assert!(distance(&two, &Array1::from(one)) < 1e-5);
 }
 
+/// The cores of this host as the program counts them.
+fn cores() -> usize {
+    let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processors = listed.lines().filter(|line| line.starts_with("processor")).count();
+    processors.max(std::thread::available_parallelism().unwrap().get())
+}
+
+#[test]
+fn r14_more_threads_than_cores_are_one_warning() {
+    let cores = cores();
+    for ranks in RANKS {
+        let count = ranks.unwrap_or(1);
+        let fits = cores / count;
+        for (threads, warnings) in [(fits, 0), (fits + 1, 1)] {
+            if threads == 0 {
+                continue; // one thread for each rank is too much already
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let number = threads.to_string();
+            let arguments = ["--log-all-ranks", "demo", "--threads", &number, "--set", "solve.method.max_iter=2"];
+            let ended = on(*ranks, arguments).inside(folder.path()).end().expect(0);
+            let told: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("wait for each other")).collect();
+            assert_eq!(told.len(), warnings, "{ended}");
+            let says = format!("{count} rank{} × {threads} threads", if count == 1 { "" } else { "s" });
+            assert!(
+                told.iter().all(|line| line.contains(&says) && line.contains(&format!("{cores} cores"))),
+                "{ended}"
+            );
+            // and the job is done all the same
+            assert_eq!(report(&folder.path().join("out"))["iterations"], 2);
+        }
+    }
+}
+
 #[test]
 fn options_overrule_the_config() {
     let folder = tempfile::tempdir().unwrap();

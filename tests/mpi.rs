@@ -26,12 +26,21 @@ fn main() {
 fn rank() {
     let session = stackphys::comm::mpi::Session::start().expect("MPI was started before");
     let comm = session.world();
-    if std::env::args().nth(1).as_deref() == Some("panic") {
-        assert!(comm.rank() + 1 < comm.size(), "a deliberate panic");
-        comm.barrier(); // would wait for ever
-        return;
-    }
+    let is_last = comm.rank() + 1 == comm.size();
     match std::env::args().nth(1).as_deref() {
+        Some("panic") => {
+            assert!(!is_last, "a deliberate panic");
+            return comm.barrier(); // would wait for ever
+        }
+        Some("panic in a scope") => return drop(nested(&comm, || assert!(!is_last, "a deliberate panic"))),
+        Some("panic where it is caught") => {
+            // a factory must not communicate; one that does and panics still must not keep the others waiting
+            let built = common::stack_of::<f64>(&comm, comm.size(), 4, Default::default(), |_| {
+                drop(nested(&comm, || assert!(!is_last, "a deliberate panic")));
+                Err(stackphys::Fault::new("not reached"))
+            });
+            return drop(built);
+        }
         Some("killed") => return killed(&comm),
         Some("shared") => drop(common::REDUCTION.set(Reduction::Shared)),
         Some("messages") => drop(common::REDUCTION.set(Reduction::Messages)),
@@ -48,6 +57,25 @@ fn rank() {
     if comm.rank() == 0 {
         println!("all {} promises hold on {} ranks", common::promises::all().count(), comm.size());
     }
+    drop(comm);
+    let rank = session.world().rank();
+    drop(session); // also after errors in scopes: ends MPI, or mpirun complains
+    println!("rank {rank} has finalised");
+}
+
+/// Two nested scopes; the others wait for the last rank in the inner one.
+#[cfg(feature = "mpi")]
+fn nested(
+    comm: &std::rc::Rc<dyn stackphys::comm::Comm>,
+    inner: impl FnOnce(),
+) -> Result<Option<Option<()>>, stackphys::Error> {
+    Team::new(comm.clone()).scope(Some(1), |outer| {
+        outer.scope(Some(2), |team| {
+            inner();
+            team.barrier();
+            Ok(())
+        })
+    })
 }
 
 /// The last rank kills itself while the others wait for it in a sum in shared memory.
@@ -96,8 +124,12 @@ mod launcher {
                 check(&format!("promises under mpirun -n {ranks}, {how}"), promises(ranks, &[how]));
             }
         }
-        check("a killed rank ends the job and leaves no file", a_killed_rank_leaves_nothing());
-        check("a panic on one rank ends the job within seconds", a_panic_ends_the_job());
+        check("R9 a killed rank ends the job and leaves no file", a_killed_rank_leaves_nothing());
+        check("a panic on one rank ends the job within seconds", a_panic_ends_the_job("panic", "a deliberate panic"));
+        let outcome = a_panic_ends_the_job("panic in a scope", "a deliberate panic");
+        check("R13 a panic in a scope ends the job within seconds", outcome);
+        let outcome = a_panic_ends_the_job("panic where it is caught", "panicked between collective calls");
+        check("R13 a panic in a scope inside a factory ends the job within seconds", outcome);
         println!("{passed} passed, {failed} failed");
         std::process::exit(i32::from(failed > 0));
     }
@@ -105,12 +137,13 @@ mod launcher {
     fn promises(ranks: usize, arguments: &[&str]) -> Result<(), String> {
         let (status, text, _) = mpirun(ranks, arguments)?;
         let done = format!("promises hold on {ranks} ranks");
-        if status == Some(0) && text.contains(&done) { Ok(()) } else { Err(text) }
+        let finalised = (0..ranks).all(|rank| text.contains(&format!("rank {rank} has finalised")));
+        if status == Some(0) && text.contains(&done) && finalised { Ok(()) } else { Err(text) }
     }
 
-    fn a_panic_ends_the_job() -> Result<(), String> {
-        let (status, text, took) = mpirun(3, &["panic"])?;
-        let told = text.contains("rank 2 on host") && text.contains("a deliberate panic");
+    fn a_panic_ends_the_job(which: &str, says: &str) -> Result<(), String> {
+        let (status, text, took) = mpirun(3, &[which])?;
+        let told = text.contains("rank 2 on host") && text.contains(says);
         if status != Some(0) && told && took < Duration::from_secs(20) {
             Ok(())
         } else {

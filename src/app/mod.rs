@@ -125,24 +125,31 @@ fn read_job(team: &Team, source: &Source, common: &Common) -> Result<Job, Error>
     team.agree(parse(&written))
 }
 
-/// Makes this thread and `threads − 1` others the pool of this rank; warns, once, if the host has fewer cores than threads
-/// on them. Collective: yes.
+/// Makes this thread and `threads − 1` others the pool of this rank; warns, once, if a host has fewer cores than threads.
+/// Collective: yes.
 fn start_threads(context: &Context, job: &Job) -> usize {
     let threads = context.threads.map(usize::from).or(job.run.threads).unwrap_or(1);
     // `use_current_thread`, since calls into a pool from outside allocate; a second start in one process keeps the first
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     let threads = rayon::current_num_threads();
     let team = Team::new(context.comm.clone());
-    let hosts = team.hosts();
-    let here = hosts.iter().filter(|host| **host == hosts[team.rank()]).count();
-    let cores = cores_of_host();
-    if team.rank() == 0 && here * threads > cores {
-        tracing::warn!(
-            "{here} ranks × {threads} threads on {}, which has {cores} cores: they will wait for each other",
-            hosts[0]
-        );
+    let cores: Vec<usize> =
+        team.gather_numbers(&[cores_of_host() as f64]).iter().map(|rank| rank[0] as usize).collect();
+    if let Some((host, ranks, cores)) = crowded(&team.hosts(), &cores, threads)
+        && team.rank() == 0
+    {
+        let ranks = format!("{ranks} rank{}", if ranks == 1 { "" } else { "s" });
+        tracing::warn!("{ranks} × {threads} threads on {host}, which has {cores} cores: they will wait for each other");
     }
     threads
+}
+
+/// The first host with fewer cores than threads: its name, its ranks and its cores.
+fn crowded<'h>(hosts: &'h [String], cores: &[usize], threads: usize) -> Option<(&'h str, usize, usize)> {
+    hosts.iter().zip(cores).find_map(|(host, cores)| {
+        let ranks = hosts.iter().filter(|other| *other == host).count();
+        (ranks * threads > *cores).then_some((host.as_str(), ranks, *cores))
+    })
 }
 
 /// The processors of this host, whatever this process is bound to.
@@ -235,3 +242,16 @@ macro_rules! with_scalar {
     };
 }
 use with_scalar;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_crowded_by_its_own_ranks_only() {
+        let hosts = ["a", "b", "b", "b"].map(String::from);
+        assert_eq!(crowded(&hosts, &[2, 6, 6, 6], 2), None);
+        assert_eq!(crowded(&hosts, &[2, 4, 4, 4], 2), Some(("b", 3, 4))); // not the host of rank 0
+        assert_eq!(crowded(&hosts, &[2, 6, 6, 6], 3), Some(("a", 1, 2)));
+    }
+}

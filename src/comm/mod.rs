@@ -3,12 +3,13 @@
 //! [`Comm`] is the set. It has three forms: [`Solo`] (one process, real answers), [`threads`] (N ranks as N threads, for
 //! tests) and `mpi` (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
 //! meter, and the mode of summation. Ranks of one host sum vectors in memory that they share (`shared`). Nothing falls back
-//! to the world communicator.
+//! to the world communicator. Some ranks do a thing of their own in a scope (`scope`).
 
 mod agree;
 mod meter;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+mod scope;
 pub(crate) mod shared;
 mod solo;
 mod team;
@@ -86,8 +87,8 @@ pub enum Reduce {
     Min,
 }
 
-/// A group of ranks. Every method but `rank`, `size`, `abort`, `node` and `breathe` is collective: all ranks of the group call it, in the
-/// same order, with matching lengths. Counts are in elements.
+/// A group of ranks. Every method but `rank`, `size`, `abort`, `node`, `breathe` and `lost` is collective: all ranks of the
+/// group call it, in the same order, with matching lengths. Counts are in elements.
 ///
 /// A failure of communication itself is not an error to be handled: it ends the job, with a message.
 pub trait Comm {
@@ -121,4 +122,6 @@ pub trait Comm {
     /// Called now and then while this rank waits for others elsewhere than in this communicator: lets it do its own work,
     /// and ends this rank if the group is lost. Collective: no.
     fn breathe(&self) {}
+    /// Called by a rank that panics out of a sequence of collective calls: nobody may wait for it any more. Collective: no.
+    fn lost(&self) {}
 }

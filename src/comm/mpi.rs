@@ -229,4 +229,13 @@ impl Comm for Mpi {
     fn breathe(&self) {
         let _ = self.comm.any_process().immediate_probe(); // any call lets the library progress
     }
+    /// Only after a panic that the hook let pass, inside a guarded call: there is no way back into the sequence of calls.
+    fn lost(&self) {
+        eprintln!(
+            "error: rank {} on host {} panicked between collective calls\n  help: operators and factories must not communicate; the job is ended on all ranks",
+            SimpleCommunicator::world().rank(),
+            self.host()
+        );
+        SimpleCommunicator::world().abort(101)
+    }
 }

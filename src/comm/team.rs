@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::agree::Pending;
 use super::shared::{Buffer, Leaves, Node, Spare};
 use super::{BufMut, Comm, Kind, Meter, Reduce, Solo};
 use crate::error::{Error, Fault};
@@ -69,7 +70,8 @@ pub enum Through {
 /// ```
 pub struct Team {
     comm: Rc<dyn Comm>,
-    pending: RefCell<Option<Fault>>,
+    /// Also in the hands of the scope that this team is of, which tells what is left.
+    pending: Rc<RefCell<Option<Pending>>>,
     meter: Rc<Meter>,
     summation: Summation,
     reduction: Reduction,
@@ -86,7 +88,7 @@ impl Team {
     pub fn new(comm: Rc<dyn Comm>) -> Self {
         Team {
             comm,
-            pending: RefCell::default(),
+            pending: Rc::default(),
             meter: Rc::default(),
             summation: Summation::Fast,
             reduction: Reduction::Auto,
@@ -174,19 +176,18 @@ impl Team {
     pub(super) fn comm(&self) -> &dyn Comm {
         &*self.comm
     }
-    pub(super) fn take_pending(&self) -> Option<Fault> {
-        self.pending.borrow_mut().take()
+    pub(super) fn comm_handle(&self) -> Rc<dyn Comm> {
+        self.comm.clone()
+    }
+    pub(super) fn pending(&self) -> &Rc<RefCell<Option<Pending>>> {
+        &self.pending
     }
 
     /// Remembers a fault of this rank until the next agreement. Collective: no.
     ///
     /// Of several, the one with the lowest operator index is kept.
     pub fn note(&self, fault: Fault) {
-        let mut pending = self.pending.borrow_mut();
-        let index = |fault: &Fault| fault.operator.unwrap_or(usize::MAX);
-        if pending.as_ref().is_none_or(|before| index(&fault) < index(before)) {
-            *pending = Some(fault);
-        }
+        self.remember(Pending::own(fault));
     }
 
     /// Whether this rank has a fault that others do not know of yet. Collective: no.
@@ -495,7 +496,8 @@ impl Team {
 
     /// The sub-team of all ranks with the same colour. Collective: yes.
     ///
-    /// An error of the sub-team is a fault of its parent: `parent.agree(result.map_err(Error::into_fault))`.
+    /// An error of the sub-team is a fault of its parent: `parent.agree(result.map_err(Error::into_fault))`, which
+    /// [`scope`](Self::scope) does by itself; it also sees to it that the sub-team ends on all its ranks together.
     pub fn split(&self, colour: Option<usize>) -> Option<Team> {
         self.comm
             .split(colour, self.rank())

@@ -104,8 +104,7 @@ enum Posted {
 struct BreakOnPanic(Arc<Group>);
 impl Drop for BreakOnPanic {
     fn drop(&mut self) {
-        self.0.broken.store(true, Ordering::SeqCst);
-        self.0.turn.notify_all();
+        self.0.close();
     }
 }
 
@@ -119,7 +118,20 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody waits any more, here or in a group that this one was split from or into; later calls say so at once.
+    fn close(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.turn.notify_all();
+    }
+
+    fn stop_if_closed(&self) {
+        if self.broken.load(Ordering::SeqCst) {
+            std::panic::panic_any(LOST);
+        }
+    }
+
     fn meet(&self) {
+        self.stop_if_closed(); // else those who caught the news could make up a full round among themselves
         let mut state = self.lock();
         let round = state.round;
         state.waiting += 1;
@@ -261,9 +273,10 @@ impl Comm for Threads {
         Some(&self.node)
     }
     fn breathe(&self) {
-        if self.group.broken.load(Ordering::SeqCst) {
-            std::panic::panic_any(LOST);
-        }
+        self.group.stop_if_closed();
+    }
+    fn lost(&self) {
+        self.group.close();
     }
 }
 

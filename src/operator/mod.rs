@@ -10,6 +10,7 @@ mod apply;
 mod closure;
 mod differentiable;
 mod normal;
+mod pointer;
 mod work;
 
 pub use apply::Apply;
@@ -38,6 +39,9 @@ pub struct Structure {
 /// Slices are row-major in the order of [`domain`](Self::domain) and [`range`](Self::range), and have just these lengths:
 /// the checked call ([`Apply`]) sees to it. The adjoint belongs to the inner product that conjugates its first argument;
 /// where the domain is real and the range complex, to its real part: `Re⟨A x, y⟩ = ⟨x, Aᴴ y⟩`.
+///
+/// An operator in a `Box` or an [`Arc`](std::sync::Arc) is one too. So several members of a stack may share one operator in
+/// memory: each call has scratch of its own.
 ///
 /// Collective: no. To add an operator of your own, see `docs/add-an-operator.md`.
 pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync {
@@ -90,38 +94,5 @@ pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync 
     /// [`Description`](crate::stack::Description) names the basis must know them.
     fn normal_spectrum(&self, _basis: Basis) -> Option<Vec<f64>> {
         None
-    }
-}
-
-impl<X: Scalar, Y: Scalar<Real = X::Real>> LinearOperator<X, Y> for Box<dyn LinearOperator<X, Y>> {
-    fn domain(&self) -> &Shape {
-        (**self).domain()
-    }
-    fn range(&self) -> &Shape {
-        (**self).range()
-    }
-    fn apply_forward(&self, x: &[X], y: &mut [Y], work: &mut Work) -> Result<(), Fault> {
-        (**self).apply_forward(x, y, work)
-    }
-    fn apply_adjoint(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
-        (**self).apply_adjoint(y, x, work)
-    }
-    fn apply_adjoint_add(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
-        (**self).apply_adjoint_add(y, x, work)
-    }
-    fn apply_normal_add(&self, x: &[X], out: &mut [X], work: &mut Work) -> Result<(), Fault> {
-        (**self).apply_normal_add(x, out, work)
-    }
-    fn structure(&self) -> Structure {
-        (**self).structure()
-    }
-    fn norm_squared_bound(&self) -> Option<f64> {
-        (**self).norm_squared_bound()
-    }
-    fn normal_diagonal(&self) -> Option<Vec<f64>> {
-        (**self).normal_diagonal()
-    }
-    fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
-        (**self).normal_spectrum(basis)
     }
 }

@@ -1,4 +1,4 @@
-//! Forward models, one file each. None of them communicates.
+//! Forward models, one file each (a folder where one would be too long). None of them communicates.
 //!
 //! A forward model is two things in one file: its **parameters** (the very struct that a config's `operator` table holds,
 //! which implements [`Physics`]) and the **operator** that they build. The registry at the end of this file is the list of

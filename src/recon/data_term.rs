@@ -94,6 +94,9 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     /// `Σ d_i(u_i, y_i)` of predicted measurements. Collective: yes, one scalar reduction, which settles.
     pub fn value_of(&self, predicted: &Vector<Y>) -> Result<f64, Error> {
         let mut values = vec![0.0; self.stack.count()];
+        if let Err(fault) = self.stack.expect_data(predicted, "the prediction") {
+            self.stack.team().note(fault.in_phase(Phase::Forward));
+        }
         for index in self.stack.local_indices() {
             if let (Some(u), Some(y)) = (predicted.block_slice(*index), self.measured.block_slice(*index)) {
                 match self.fidelity(*index).value(u, y) {
@@ -125,6 +128,9 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     ///
     /// Collective: yes, one scalar reduction, which settles; nothing else is sent.
     pub fn prox_of_measurements(&self, v: &mut Vector<Y>, step: f64) -> Result<(), Error> {
+        if let Err(fault) = self.stack.expect_data(v, "v") {
+            self.stack.team().note(fault.in_phase(Phase::Forward));
+        }
         for index in self.stack.local_indices() {
             let (Some(v), Some(y)) = (v.block_slice_mut(*index), self.measured.block_slice(*index)) else { continue };
             if let Err(fault) = self.fidelity(*index).prox(v, y, step * self.weight()) {

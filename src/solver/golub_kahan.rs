@@ -6,6 +6,7 @@
 //! Damping is what it is by definition (their section 2, equation 2.5): the rows `√λ I` below `A`, with zeros below `y`. So
 //! a first guess needs nothing special: the right-hand side is `[y − A x₀; −√λ x₀]`.
 
+use super::drive::Progress;
 use super::system::at_least;
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
@@ -16,7 +17,7 @@ use crate::stack::Stack;
 pub(super) struct Bidiagonalisation<'a, X: Scalar, Y: Scalar<Real = X::Real>> {
     stack: &'a Stack<X, Y>,
     data: &'a Vector<Y>,
-    pub damping: f64,
+    damping: f64,
 
     /// The part of `u` in the space of the measurements, cut over the ranks.
     u: Vector<Y>,
@@ -34,8 +35,8 @@ pub(super) struct Bidiagonalisation<'a, X: Scalar, Y: Scalar<Real = X::Real>> {
     /// The largest α or β after the first β: a lower bound of ‖Ā‖.
     pub largest: f64,
     /// ‖y‖ and ‖Aᴴy‖.
-    pub data_norm: f64,
-    pub normal_data_norm: f64,
+    data_norm: f64,
+    normal_data_norm: f64,
 }
 
 impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
@@ -70,7 +71,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
             return Ok(());
         }
         if has_guess {
-            self.stack.adjoint(self.data, &mut self.ahu)?;
+            self.stack.adjoint_unsettled(self.data, &mut self.ahu)?;
             self.normal_data_norm = self.stack.team().norm(&self.ahu)?;
             self.stack.forward_unsettled(x, &mut self.u);
             self.u.xpby(self.data, -1.0);
@@ -112,10 +113,14 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
     /// The part of a norm below which only rounding is left.
     pub const ROUNDING: f64 = 16.0 * X::Real::EPSILON;
 
-    /// Whether the residual, or that of the normal equations, has come down to rounding.
-    pub fn is_down_to_rounding(&self, residual: f64, normal_residual: f64) -> bool {
-        residual <= Self::ROUNDING * self.first_beta
-            || normal_residual <= X::Real::EPSILON * self.first_alpha * self.first_beta
+    /// Why no further step can help with the residual, and that of the normal equations, as they are; if so.
+    pub fn has_ended(&self, residual: f64, normal_residual: f64) -> Option<&'static str> {
+        if self.alpha == 0.0 {
+            return Some("the Krylov space is exhausted: no direction is left");
+        }
+        let is_rounding = residual <= Self::ROUNDING * self.first_beta
+            || normal_residual <= X::Real::EPSILON * self.first_alpha * self.first_beta;
+        is_rounding.then_some("only rounding is left of the residual")
     }
 
     fn next_beta(&mut self) -> Result<(), Error> {
@@ -135,7 +140,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
     }
 
     fn next_alpha(&mut self) -> Result<(), Error> {
-        self.stack.adjoint(&self.u, &mut self.ahu)?;
+        self.stack.adjoint_unsettled(&self.u, &mut self.ahu)?;
         if let Some(below) = &self.u_below {
             self.ahu.axpy(self.damping.sqrt(), below);
         }
@@ -151,12 +156,23 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
     pub fn squared(&self, x: &Vector<X>) -> Result<f64, Error> {
         self.stack.team().dots([(x, x)]).map(|[squared]| squared)
     }
-    pub fn seconds(&self) -> f64 {
-        self.stack.team().seconds()
+
+    /// What a method on this process reports: its residuals, of `[A; √λ I]` and of the normal equations, and the time.
+    pub fn progress(&self, x: &Vector<X>, residual: f64, normal_residual: f64) -> Result<Progress, Error> {
+        Ok(Progress {
+            relative_residual: Some(self.relative_residual(residual * residual, x)?),
+            relative_normal_residual: Some(if normal_residual == 0.0 {
+                0.0
+            } else {
+                normal_residual / self.normal_data_norm
+            }),
+            seconds: self.stack.team().seconds(),
+            ..Progress::default()
+        })
     }
 
     /// ‖A x − y‖ / ‖y‖ from ‖A x − y‖² + λ‖x‖², which is known to a few ε of itself.
-    pub fn relative_residual(&self, objective: f64, x: &Vector<X>) -> Result<f64, Error> {
+    fn relative_residual(&self, objective: f64, x: &Vector<X>) -> Result<f64, Error> {
         if self.data_norm == 0.0 {
             return Ok(0.0);
         }

@@ -213,7 +213,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Lanczos<'a, X, Y> {
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lanczos<'_, X, Y> {
     fn start(&mut self) -> Result<Progress, Error> {
         let random = crate::testing::random(self.stack.range(), self.seed, START);
-        self.stack.adjoint(&random, &mut self.basis[0])?;
+        self.stack.adjoint_unsettled(&random, &mut self.basis[0])?;
         let norm = self.stack.team().norm(&self.basis[0])?;
         if norm != 0.0 {
             self.basis[0].scale(1.0 / norm);
@@ -240,7 +240,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lanczos<'_, X, Y> {
         self.u.scale(1.0 / alpha);
         // β_k v_{k+1} = Aᴴu_k − α_k v_k, orthogonal to all before; twice is enough
         let mut next = stack.zero_model();
-        stack.adjoint(&self.u, &mut next)?;
+        stack.adjoint_unsettled(&self.u, &mut next)?;
         next.axpy(-alpha, v);
         for _ in 0..2 {
             for v in &self.basis {

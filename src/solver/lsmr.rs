@@ -119,20 +119,11 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Lsmr<'a, X, Y> {
     }
 
     fn progress(&self, breakdown: Option<&'static str>) -> Result<Progress, Error> {
-        let normal_residual = self.zeta_bar.abs();
-        let residual = self.residual.norm;
         Ok(Progress {
             iteration: self.iteration,
-            relative_residual: Some(self.process.relative_residual(residual * residual, &self.x)?),
-            relative_normal_residual: Some(if normal_residual == 0.0 {
-                0.0
-            } else {
-                normal_residual / self.process.normal_data_norm
-            }),
             condition: (self.iteration > 0).then_some(self.condition),
-            seconds: self.process.seconds(),
             breakdown,
-            ..Progress::default()
+            ..self.process.progress(&self.x, self.residual.norm, self.zeta_bar.abs())?
         })
     }
 }
@@ -153,11 +144,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lsmr<'_, X, Y> {
     }
 
     fn step(&mut self) -> Result<Progress, Error> {
-        if self.process.alpha == 0.0 {
-            return self.progress(Some("the Krylov space is exhausted: no direction is left"));
-        }
-        if self.process.is_down_to_rounding(self.residual.norm, self.zeta_bar.abs()) {
-            return self.progress(Some("only rounding is left of the residual"));
+        if let Some(why) = self.process.has_ended(self.residual.norm, self.zeta_bar.abs()) {
+            return self.progress(Some(why));
         }
         self.process.step()?;
         let (alpha, beta) = (self.process.alpha, self.process.beta);

@@ -103,20 +103,12 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Lsqr<'a, X, Y> {
     }
 
     fn progress(&self, breakdown: Option<&'static str>) -> Result<Progress, Error> {
-        let normal_residual = self.normal_residual();
         let condition = (self.bidiagonal_squared * self.directions_squared).sqrt();
         Ok(Progress {
             iteration: self.iteration,
-            relative_residual: Some(self.process.relative_residual(self.phi_bar * self.phi_bar, &self.x)?),
-            relative_normal_residual: Some(if normal_residual == 0.0 {
-                0.0
-            } else {
-                normal_residual / self.process.normal_data_norm
-            }),
             condition: (self.iteration > 0).then_some(condition),
-            seconds: self.process.seconds(),
             breakdown,
-            ..Progress::default()
+            ..self.process.progress(&self.x, self.phi_bar, self.normal_residual())?
         })
     }
 }
@@ -130,11 +122,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lsqr<'_, X, Y> {
     }
 
     fn step(&mut self) -> Result<Progress, Error> {
-        if self.process.alpha == 0.0 {
-            return self.progress(Some("the Krylov space is exhausted: no direction is left"));
-        }
-        if self.process.is_down_to_rounding(self.phi_bar, self.normal_residual()) {
-            return self.progress(Some("only rounding is left of the residual"));
+        if let Some(why) = self.process.has_ended(self.phi_bar, self.normal_residual()) {
+            return self.progress(Some(why));
         }
         let alpha = self.process.alpha;
         self.process.step()?;

@@ -116,7 +116,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> ProxSystem<'_, X, Y> {
                 block.iter_mut().for_each(|value| *value *= gamma);
             }
         }
-        self.stack.adjoint(&self.weighted, out)
+        self.stack.adjoint_unsettled(&self.weighted, out)
     }
 }
 

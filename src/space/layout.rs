@@ -120,9 +120,9 @@ impl Space {
     pub fn local_len(&self) -> usize {
         self.local_len
     }
-    /// Where block `index` lies in this rank's buffer, if it is here.
+    /// Where block `index` lies in this rank's buffer, if there is one and it is here.
     pub fn local(&self, index: usize) -> Option<Range<usize>> {
-        self.local[index].clone()
+        self.local.get(index)?.clone()
     }
     /// Whether every rank holds everything, so that sums over elements need no communication.
     pub fn is_replicated(&self) -> bool {

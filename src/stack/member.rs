@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::error::Fault;
+use crate::error::{Fault, Phase};
 use crate::operator::{Apply, LinearOperator, Work};
 use crate::scalar::Scalar;
 
@@ -59,21 +59,25 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Member<X, Y> {
     }
 
     pub fn forward(&self, x: &[X], y: &mut [Y], work: &mut Work) -> Result<(), Fault> {
-        self.call(|operator| operator.forward(x, y, work))
+        self.call(Phase::Forward, |operator| operator.forward(x, y, work))
     }
     pub fn adjoint_add(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
-        self.call(|operator| operator.adjoint_add(y, x, work))
+        self.call(Phase::Adjoint, |operator| operator.adjoint_add(y, x, work))
     }
     pub fn normal_add(&self, x: &[X], out: &mut [X], work: &mut Work) -> Result<(), Fault> {
-        self.call(|operator| operator.normal_add(x, out, work))
+        self.call(Phase::Normal, |operator| operator.normal_add(x, out, work))
     }
 
-    /// A fault names this member; its text says which operator by name, too.
-    fn call(&self, action: impl FnOnce(&dyn LinearOperator<X, Y>) -> Result<(), Fault>) -> Result<(), Fault> {
+    /// A fault names this member and the phase, also if it was a panic; its text says which operator by name, too.
+    fn call(
+        &self,
+        phase: Phase,
+        action: impl FnOnce(&dyn LinearOperator<X, Y>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let begin = Instant::now();
         let done = guarded(|| action(&*self.operator)).map_err(|mut fault| {
             fault.text = format!("`{}`: {}", self.name, fault.text);
-            fault.in_operator(self.index)
+            fault.in_operator(self.index).in_phase(phase)
         });
         self.counters.calls.set(self.counters.calls.get() + 1);
         self.counters.seconds.set(self.counters.seconds.get() + begin.elapsed().as_secs_f64());

@@ -161,7 +161,8 @@ impl BlockPlan {
         };
         let (shapes, writers) = rows.iter().map(|row| (members[row[0]].range.clone(), row.clone())).unzip();
         let basis = first.normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
-        let merged = basis.filter(|_| options.normal == NormalKind::Auto && columns.len() == 1 && rows.len() == members.len());
+        let merged =
+            basis.filter(|_| options.normal == NormalKind::Auto && columns.len() == 1 && rows.len() == members.len());
         let domain = match columns.as_slice() {
             [one] => one.shape.clone(),
             several => Shape::new([("x", several.iter().map(|column| column.shape.len()).sum())]),
@@ -296,12 +297,12 @@ impl BlockPlan {
         let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
         let depth = mine.clone().map(|subtree| subtree.len().next_power_of_two().trailing_zeros()).max().unwrap_or(0);
         if self.ranks == 1 {
-            return u64::from(depth) * self.model_bytes();
+            return u64::from(depth) * self.model_bytes(rank);
         }
         let to_send = mine.count() as u64;
         let to_combine = subtrees.len().div_ceil(self.ranks) as u64;
         // the first subtree's sum lies in the result
-        (to_send.saturating_sub(1) + u64::from(depth)) * self.model_bytes()
+        (to_send.saturating_sub(1) + u64::from(depth)) * self.model_bytes(rank)
             + (to_send + to_combine + 1) * message(tree::CHUNK)
     }
 
@@ -339,7 +340,11 @@ fn expect_reads(member: &Description, blocks: &[Shape]) -> Result<(), Fault> {
             if member.domain.len() == numbers {
                 return Ok(());
             }
-            let text = format!("{of}: blocks {several:?} of x have {numbers} numbers, {} has {}", member.domain, member.domain.len());
+            let text = format!(
+                "{of}: blocks {several:?} of x have {numbers} numbers, {} has {}",
+                member.domain,
+                member.domain.len()
+            );
             Err(Fault::new(text).hint("the domain of an operator that reads several blocks joins them in order"))
         }
     }
@@ -354,7 +359,8 @@ fn rows_of(members: &[Description]) -> Result<(Vec<Vec<usize>>, Vec<usize>), Fau
     let mut row_of = Vec::with_capacity(members.len());
     for (index, member) in members.iter().enumerate() {
         let Some(row) = member.row.filter(|row| *row < members.len()) else {
-            let text = format!("`{}` names no row, or one beyond the number of operators, {}", member.name, members.len());
+            let text =
+                format!("`{}` names no row, or one beyond the number of operators, {}", member.name, members.len());
             return Err(Fault::new(text).in_operator(index).hint("either all operators name a row or none does"));
         };
         rows.resize(rows.len().max(row + 1), Vec::new());
@@ -417,7 +423,7 @@ impl fmt::Display for BlockPlan {
             if self.ranks == 1 { "" } else { "s" },
             self.domain,
             self.scalar,
-            human_bytes(self.model_bytes()),
+            human_bytes(self.domain.len() as u64 * self.scalar_bytes),
             human_bytes(data),
         )?;
         writeln!(f)?;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::Part;
 use super::tree::Ordered;
-use crate::comm::Team;
-use crate::error::Error;
+use super::window::Window;
+use crate::comm::{Summation, Team};
+use crate::error::{Error, Fault};
+use crate::operator::Work;
 use crate::scalar::Scalar;
 use crate::space::{Space, Vector, add};
 
@@ -17,6 +19,8 @@ use crate::space::{Space, Vector, add};
 pub(super) struct Sharing<S> {
     /// In the order of the first block of each, alike on all ranks.
     sets: Vec<Set<S>>,
+    /// What each operator of this rank adds, for ordered sums.
+    terms: Vec<Vec<S>>,
 }
 
 /// The blocks that one set of ranks holds together, this rank among them.
@@ -63,30 +67,54 @@ impl<S: Scalar> Sharing<S> {
             }
             Some(set)
         };
-        Sharing { sets: all.into_iter().filter_map(set).collect() }
+        Sharing { sets: all.into_iter().filter_map(set).collect(), terms: Vec::new() }
     }
 
-    /// Adds what the ranks of each set have of their blocks, in a vector of the space. Collective: yes, one reduction for each
-    /// set of several ranks and each run of its blocks, among these ranks.
-    pub fn sum(&self, vector: &mut Vector<S>) {
-        for set in self.sets.iter().filter(|set| set.team.size() > 1) {
-            for run in &set.runs {
-                set.team.sum_slice(&mut vector.as_mut_slice()[run.clone()]);
-            }
-        }
-    }
-
-    /// Each block as the sum, in the order of operators whoever owns them, of `term(operator, block)`, which is what an
-    /// operator of this rank adds to it. Collective: yes, an ordered sum for each shared block, among the ranks that share it.
-    pub fn sum_ordered<'t>(
+    /// Each block of `vector` as the sum of what operators add to it: `add_term(local, window, work)` adds to zeros what the
+    /// operator of that place among this rank's adds. A fault is noted; it settles nothing.
+    ///
+    /// Collective: yes. Fast: one reduction for each set of several ranks and each run of its blocks. Ordered: an ordered sum
+    /// for each block, in the order of operators whoever owns them. Both among the ranks that share the blocks.
+    pub fn sum(
         &mut self,
+        team: &Team,
         vector: &mut Vector<S>,
-        term: impl Fn(usize, usize) -> &'t [S],
+        local: &[usize],
+        windows: &[Window],
+        work: &mut Work,
+        mut add_term: impl FnMut(usize, &mut [S], &mut Work) -> Result<(), Fault>,
     ) -> Result<(), Error> {
+        let mut add_or_note = |place: usize, window: &mut [S], work: &mut Work| {
+            if let Err(fault) = add_term(place, window, work) {
+                team.note(fault.in_operator(local[place]));
+            }
+            Ok(())
+        };
+        if team.summation() == Summation::Fast {
+            vector.fill(S::default());
+            for (place, window) in windows.iter().enumerate() {
+                let _ = window.add(vector.as_mut_slice(), work, |window, work| add_or_note(place, window, work));
+            }
+            for set in self.sets.iter().filter(|set| set.team.size() > 1) {
+                for run in &set.runs {
+                    set.team.sum_slice(&mut vector.as_mut_slice()[run.clone()]);
+                }
+            }
+            return Ok(());
+        }
+        self.terms.resize_with(windows.len(), Vec::new);
+        for (place, (window, term)) in windows.iter().zip(&mut self.terms).enumerate() {
+            term.clear();
+            term.resize(window.len(), S::default());
+            let _ = add_or_note(place, term, work);
+        }
+        let terms = &self.terms;
         for Set { team, blocks, .. } in &mut self.sets {
             for Shared { block, ordered, sum } in blocks {
                 ordered.sum(team, sum, |operator, sum| {
-                    add(term(operator, *block), sum);
+                    if let Ok(place) = local.binary_search(&operator) {
+                        add(&terms[place][windows[place].part(*block)], sum);
+                    }
                     Ok(())
                 })?;
                 if let Some(to) = vector.block_slice_mut(*block) {

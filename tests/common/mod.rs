@@ -14,10 +14,13 @@ macro_rules! each_scalar {
 #[allow(unused_imports)] // as above
 pub(crate) use each_scalar;
 
+pub mod agreement;
+pub mod blocks;
 pub mod forms;
 pub mod planned;
 pub mod program;
 pub mod promises;
+pub mod threaded;
 
 use std::rc::Rc;
 use std::sync::OnceLock;

@@ -7,8 +7,7 @@ use ndarray::Array1;
 use ndarray_linalg::{LeastSquaresSvd, SVD};
 use num_complex::Complex;
 use stackphys::comm::{Comm, Kind, Reduction, Solo, Summation, Team, Through};
-use stackphys::error::Phase;
-use stackphys::operator::{Closure, Differentiable, Point, Work};
+use stackphys::operator::Closure;
 use stackphys::physics::noise::{self, AnyNoise};
 use stackphys::physics::{Identity, Intensity, ParallelCt};
 use stackphys::recon::fidelity::{Amplitude, AnyFidelity, Huber, L1, L2, L2Ball};
@@ -24,6 +23,7 @@ use stackphys::{Fault, Scalar, Shape};
 
 use super::*;
 
+/// A name, and what holds.
 pub type Promise = (&'static str, fn(&Rc<dyn Comm>));
 
 /// All promises by name.
@@ -33,7 +33,6 @@ pub const ALL: &[Promise] = &[
     ("gather keeps the order of operators", gather_keeps_the_order_of_operators),
     ("three ways to gather give the same bits", three_ways_to_gather_give_the_same_bits),
     ("a smooth stack is its members", a_smooth_stack_is_its_members),
-    ("a fault in a derivative is the same error on all ranks", a_fault_in_a_derivative_is_the_same_error),
     ("shared numbers reach every rank", shared_numbers_reach_every_rank),
     ("noise does not depend on the ranks", noise_does_not_depend_on_the_ranks),
     ("a data term is the sum of its operators'", a_data_term_is_the_sum_of_its_operators),
@@ -46,17 +45,8 @@ pub const ALL: &[Promise] = &[
     ("the local mean is its definition", the_local_mean_is_its_definition),
     ("an iteration sends one vector and no scalar", an_iteration_sends_one_vector_and_no_scalar),
     ("two stacks at once", two_stacks_at_once),
-    ("a fault is the same error on all ranks", a_fault_is_the_same_error_on_all_ranks),
-    ("of two faults the lowest operator is told", of_two_faults_the_lowest_operator_is_told),
-    ("a panic in an operator is an error", a_panic_in_an_operator_is_an_error),
-    ("a fault in the middle of a solve", a_fault_in_the_middle_of_a_solve),
-    ("a factory that fails on one index", a_factory_that_fails_on_one_index),
-    ("a factory that describes differently", a_factory_that_describes_differently),
-    ("no operators are refused", no_operators_are_refused),
-    ("a vector of another space is refused", a_vector_of_another_space_is_refused),
     ("rank 0 tells all", rank_0_tells_all),
     ("wall time stops all ranks at the same step", wall_time_stops_all_ranks_at_the_same_step),
-    ("a stack on half of the ranks", a_stack_on_half_of_the_ranks),
 ];
 
 const MODES: [(Assignment, Summation); 5] = [
@@ -67,7 +57,8 @@ const MODES: [(Assignment, Summation); 5] = [
     (Assignment::RoundRobin, Summation::Ordered),
 ];
 
-fn tolerance<S: Scalar>() -> f64 {
+/// What rounding may do to results of some size.
+pub fn tolerance<S: Scalar>() -> f64 {
     if S::NAME.ends_with("f64") { 1e-12 } else { 2e-5 }
 }
 
@@ -257,75 +248,6 @@ fn a_smooth_stack_is_its_members(comm: &Rc<dyn Comm>) {
     each_scalar!(check, comm);
 }
 
-/// |x|² that refuses some points, some directions and some weights.
-struct Moody(usize);
-
-impl Differentiable<f64> for Moody {
-    fn domain(&self) -> &Shape {
-        static SHAPE: std::sync::LazyLock<Shape> = std::sync::LazyLock::new(|| Shape::new([("x", 3)]));
-        &SHAPE
-    }
-    fn range(&self) -> &Shape {
-        Differentiable::domain(self)
-    }
-    fn point(&self) -> Point {
-        Point::new(())
-    }
-    fn evaluate(&self, x: &[f64], value: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
-        value.copy_from_slice(x);
-        self.refuse(x[0], "evaluate")
-    }
-    fn linearize(&self, x: &[f64], value: &mut [f64], _at: &mut Point, work: &mut Work) -> Result<(), Fault> {
-        self.evaluate(x, value, work).map_err(|_| Fault::new("linearize trouble"))
-    }
-    fn jvp(&self, _at: &Point, dx: &[f64], dy: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
-        dy.copy_from_slice(dx);
-        self.refuse(dx[0], "jvp")
-    }
-    fn vjp_add(&self, _at: &Point, dy: &[f64], dx: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
-        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
-        self.refuse(dy[0], "vjp")
-    }
-}
-
-impl Moody {
-    fn refuse(&self, marker: f64, what: &str) -> Result<(), Fault> {
-        assert!(self.0 != 4 || marker != 13.0, "{what} went astray");
-        if self.0 == 2 && marker == 13.0 { Err(Fault::new(format!("{what} trouble"))) } else { Ok(()) }
-    }
-}
-
-fn a_fault_in_a_derivative_is_the_same_error(comm: &Rc<dyn Comm>) {
-    let line = Shape::new([("x", 3)]);
-    let factory = FromFn::new(
-        5,
-        |index| Ok(Description::new(format!("moody {index}"), line.clone(), line.clone())),
-        |index| Ok(AnyOperator::Smooth(Box::new(Moody(index)) as Box<dyn Differentiable<f64>>)),
-    );
-    let stack = SmoothStack::build(Team::new(comm.clone()), &factory, PlanOptions::default()).unwrap();
-    let (mut x, mut y, mut at) = (stack.zero_model(), stack.zero_data(), stack.points());
-    let (good, mut out) = (stack.zero_model(), stack.zero_model());
-    for _ in 0..2 {
-        x.fill(13.0);
-        let mut errors =
-            vec![stack.forward(&x, &mut y).unwrap_err(), stack.linearize(&x, &mut y, &mut at).unwrap_err()];
-        stack.linearize(&good, &mut y, &mut at).unwrap();
-        errors.push(stack.jvp(&at, &x, &mut y).unwrap_err());
-        y.fill(13.0);
-        errors.push(stack.vjp(&at, &y, &mut out).unwrap_err());
-        for (error, what) in errors.iter().zip(["evaluate", "linearize", "jvp", "vjp"]) {
-            // operator 4 panics at the same time: the lowest is told, and how many ranks had a fault
-            assert_eq!(error.fault().operator, Some(2), "{error}");
-            assert!(error.fault().text.contains(&format!("{what} trouble")), "{error}");
-            let owners = stack.plan().owners();
-            assert_eq!(error.ranks(), if owners[2] == owners[4] { 1 } else { 2 });
-        }
-        y.fill(1.0);
-        stack.vjp(&at, &y, &mut out).unwrap();
-        assert_eq!(out.as_slice(), [5.0; 3]);
-    }
-}
-
 fn shared_numbers_reach_every_rank(comm: &Rc<dyn Comm>) {
     let team = Team::new(comm.clone());
     // longer than one message
@@ -506,7 +428,7 @@ fn bounds_of_the_squared_norm_hold(comm: &Rc<dyn Comm>) {
 }
 
 /// Measurements of a dense stack: random, so inconsistent, and the same on any number of ranks.
-fn random_data<S: Scalar>(stack: &Stack<S>) -> (stackphys::space::Vector<S>, Array1<S>) {
+pub fn random_data<S: Scalar>(stack: &Stack<S>) -> (stackphys::space::Vector<S>, Array1<S>) {
     let y = stackphys::testing::random(stack.range(), 5, 9);
     let whole = stack.gather(&y, None).unwrap();
     (y, Array1::from(whole))
@@ -651,180 +573,6 @@ fn two_stacks_at_once(comm: &Rc<dyn Comm>) {
     }
 }
 
-/// A stack whose members fault when the first element of what they are given says so.
-fn faulty_stack(comm: &Rc<dyn Comm>, summation: Summation, bad: &'static [usize]) -> Stack<f64> {
-    let options = PlanOptions { summation, ..PlanOptions::default() };
-    stack_of::<f64>(comm, 6, 4, options, |index| {
-        let is_bad = bad.contains(&index);
-        let refuse = move |marker: f64, phase: &str| {
-            if is_bad && marker == 13.0 { Err(Fault::new(format!("{phase} trouble in {index}"))) } else { Ok(()) }
-        };
-        Ok(Box::new(Closure::<f64>::new(
-            Shape::new([("x", 4)]),
-            Shape::new([("row", rows_of(index))]),
-            move |x, y| {
-                y.fill(x[0]);
-                refuse(x[0], "forward")
-            },
-            move |y, x| {
-                x.fill(y[0]);
-                refuse(y[0], "adjoint")
-            },
-        )) as Boxed<f64>)
-    })
-    .unwrap()
-}
-
-fn a_fault_is_the_same_error_on_all_ranks(comm: &Rc<dyn Comm>) {
-    for summation in [Summation::Fast, Summation::Ordered] {
-        let stack = faulty_stack(comm, summation, &[4]);
-        let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
-        for _ in 0..2 {
-            x.fill(13.0);
-            let error = stack.forward(&x, &mut y).unwrap_err();
-            assert_eq!(error.fault().operator, Some(4));
-            assert_eq!(error.fault().phase, Some(Phase::Forward));
-            assert!(error.fault().text.contains("forward trouble in 4"), "{error}");
-            assert_eq!((error.rank(), error.ranks()), (stack.plan().entries()[4].owner, 1));
-
-            y.fill(13.0);
-            let error = stack.adjoint(&y, &mut x).unwrap_err();
-            assert_eq!((error.fault().operator, error.fault().phase), (Some(4), Some(Phase::Adjoint)));
-
-            x.fill(13.0);
-            let mut out = stack.zero_model();
-            let error = stack.normal(&x, &mut out).unwrap_err();
-            assert_eq!((error.fault().operator, error.fault().phase), (Some(4), Some(Phase::Normal)));
-
-            // usable afterwards
-            x.fill(1.0);
-            stack.forward(&x, &mut y).unwrap();
-            stack.adjoint(&y, &mut x).unwrap();
-            assert_eq!(x.as_slice(), [6.0; 4]);
-        }
-    }
-}
-
-fn of_two_faults_the_lowest_operator_is_told(comm: &Rc<dyn Comm>) {
-    let stack = faulty_stack(comm, Summation::Fast, &[1, 5]);
-    let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
-    x.fill(13.0);
-    let error = stack.forward(&x, &mut y).unwrap_err();
-    let owners = stack.plan().owners();
-    assert_eq!(error.fault().operator, Some(1));
-    assert_eq!(error.ranks(), if owners[1] == owners[5] { 1 } else { 2 });
-}
-
-fn a_panic_in_an_operator_is_an_error(comm: &Rc<dyn Comm>) {
-    let stack = stack_of::<f64>(comm, 6, 4, PlanOptions::default(), |index| {
-        Ok(Box::new(Closure::<f64>::new(
-            Shape::new([("x", 4)]),
-            Shape::new([("row", rows_of(index))]),
-            move |x, y| {
-                assert!(index != 3 || x[0] != 13.0, "an index went astray");
-                y.fill(1.0);
-                Ok(())
-            },
-            |_, x| {
-                x.fill(1.0);
-                Ok(())
-            },
-        )) as Boxed<f64>)
-    })
-    .unwrap();
-    let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
-    x.fill(13.0);
-    let error = stack.forward(&x, &mut y).unwrap_err();
-    assert_eq!(error.fault().operator, Some(3));
-    assert!(error.fault().text.contains("panicked: an index went astray"), "{error}");
-    x.fill(1.0);
-    stack.forward(&x, &mut y).unwrap();
-}
-
-fn a_fault_in_the_middle_of_a_solve(comm: &Rc<dyn Comm>) {
-    // operator 2 faults in its fifth adjoint, for good
-    let stack = stack_of::<f64>(comm, 5, 6, PlanOptions::default(), |index| {
-        let calls = std::sync::atomic::AtomicUsize::new(0);
-        let matrix = matrix::<f64>(rows_of(index), 6, index as u64);
-        let transposed = matrix.t().to_owned();
-        Ok(Box::new(Closure::<f64>::new(
-            Shape::new([("x", 6)]),
-            Shape::new([("row", rows_of(index))]),
-            move |x, y| {
-                y.copy_from_slice(matrix.dot(&ndarray::ArrayView1::from(x)).as_slice().unwrap());
-                Ok(())
-            },
-            move |y, x| {
-                let call = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                x.copy_from_slice(transposed.dot(&ndarray::ArrayView1::from(y)).as_slice().unwrap());
-                if index == 2 && call == 4 { Err(Fault::new("the beam is gone")) } else { Ok(()) }
-            },
-        )) as Boxed<f64>)
-    })
-    .unwrap();
-    let (y, _) = random_data(&stack);
-    let mut seen = 0;
-    let mut cg = Cg::new(&stack, &CgParams::default(), &y, None);
-    let error = drive(&mut cg, &*stop::iterations(30), &mut |_: &Progress| seen += 1).unwrap_err();
-    assert_eq!(error.fault().operator, Some(2));
-    assert!(error.fault().text.contains("the beam is gone"));
-    assert_eq!(seen, 4); // the start and three steps
-    let mut again = Cg::new(&stack, &CgParams::default(), &y, None);
-    drive(&mut again, &*stop::iterations(3), &mut |_: &Progress| ()).unwrap();
-}
-
-fn a_factory_that_fails_on_one_index(comm: &Rc<dyn Comm>) {
-    let built = stack_of::<f64>(comm, 6, 4, PlanOptions::default(), |index| match index {
-        3 => Err(Fault::new("no such coil")),
-        4 => panic!("a second trouble"),
-        _ => Ok(Box::new(dense::<f64>(rows_of(index), 4, 1)) as Boxed<f64>),
-    });
-    let error = built.err().unwrap();
-    assert_eq!((error.fault().operator, error.fault().phase), (Some(3), Some(Phase::Build)));
-    assert!(error.to_string().contains("build: operator 3: no such coil"), "{error}");
-    // a built operator of another shape than described
-    let built = stack_of::<f64>(comm, 2, 4, PlanOptions::default(), |_| {
-        Ok(Box::new(dense::<f64>(rows_of(0), 4, 1)) as Boxed<f64>)
-    });
-    assert!(built.err().unwrap().to_string().contains("range of `block 1` as built"));
-}
-
-fn a_factory_that_describes_differently(comm: &Rc<dyn Comm>) {
-    let rank = comm.rank();
-    let factory = FromFn::new(
-        2,
-        |_| {
-            let size = if rank == 1 { 5 } else { 4 };
-            Ok(Description::new("moody", Shape::new([("x", size)]), Shape::new([("x", size)])))
-        },
-        |_| Ok(Box::new(Identity::new(Shape::new([("x", 4)]))) as Boxed<f32>),
-    );
-    let built = Stack::build(Team::new(comm.clone()), &factory, PlanOptions::default());
-    match comm.size() {
-        1 => assert!(built.is_ok()),
-        _ => assert!(built.err().unwrap().to_string().contains("ranks made different plans")),
-    }
-}
-
-fn no_operators_are_refused(comm: &Rc<dyn Comm>) {
-    let built = stack_of::<f32>(comm, 0, 4, PlanOptions::default(), |_| Err(Fault::new("never asked")));
-    assert!(built.err().unwrap().to_string().contains("the stack has no operators"));
-}
-
-fn a_vector_of_another_space_is_refused(comm: &Rc<dyn Comm>) {
-    let stack = dense_stack::<f64>(comm, 3, 4, Assignment::Contiguous, Summation::Fast);
-    let other = dense_stack::<f64>(comm, 3, 5, Assignment::Contiguous, Summation::Fast);
-    // wrong on one rank only
-    let last = comm.rank() + 1 == comm.size();
-    let x = if last { other.zero_model() } else { stack.zero_model() };
-    let mut y = stack.zero_data();
-    let error = stack.forward(&x, &mut y).unwrap_err();
-    assert!(error.to_string().contains("x is a vector of another space: expected 4 numbers in all, got 5"), "{error}");
-    let mut out = stack.zero_model();
-    assert_eq!(stack.normal(&x, &mut out).unwrap_err().rank(), comm.size() - 1);
-    stack.forward(&stack.zero_model(), &mut y).unwrap();
-}
-
 fn rank_0_tells_all(comm: &Rc<dyn Comm>) {
     let team = Team::new(comm.clone());
     let told: Vec<String> = team.from_rank_0(|| Ok(vec!["tooth".into(), "brain".into()])).unwrap();
@@ -861,28 +609,9 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
     let team = stack.team();
     assert_eq!(team.max([steps]), team.min([steps]));
 }
-
-fn a_stack_on_half_of_the_ranks(comm: &Rc<dyn Comm>) {
-    let everybody = Team::new(comm.clone());
-    let half = comm.rank() % 2;
-    let colour = comm.split(Some(half), comm.rank()).unwrap();
-    let stack = dense_stack::<f64>(&colour, 3 + half, 4, Assignment::Contiguous, Summation::Fast);
-    let mut x = stack.zero_model();
-    x.fill(if half == 1 { f64::NAN } else { 1.0 });
-    let mut y = stack.zero_data();
-    stack.forward(&x, &mut y).unwrap();
-    // an error of a sub-team is a fault of its parent
-    let local = if half == 1 { stack.forward(&of_another_space(), &mut y) } else { Ok(()) };
-    let agreed = everybody.agree(local.map_err(stackphys::Error::into_fault));
-    assert_eq!(agreed.is_err(), comm.size() > 1);
-}
-
-fn of_another_space() -> stackphys::space::Vector<f64> {
-    stackphys::space::Vector::zeros(&stackphys::space::Space::replicated(Shape::new([("x", 99)])))
-}
-
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
-    assert!(ALL.len() > 15, "the list of promises is not empty");
-    ALL.iter().chain(super::planned::ALL).chain(super::forms::ALL)
+    let lists = [ALL, super::planned::ALL, super::forms::ALL, super::blocks::ALL, super::agreement::ALL];
+    assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
+    lists.into_iter().flatten()
 }
