@@ -782,6 +782,184 @@ fn every_command_tells_of_bad_input() {
     }
 }
 
+/// A job with a fidelity, and a method that knows it.
+const FIDELITY: (&str, &str) = ("[solve]\nmethod = { kind = \"cg\"", "[solve]\nmethod = { kind = \"gradient_descent\"");
+const HUBER: &[(&str, &str)] = &[("split =", "fidelity = { kind = \"huber\", delta = 0.1 }\nsplit ="), FIDELITY];
+const VARIANCE: &[(&str, &str)] = &[("split =", "fidelity = { kind = \"l2\", variance = \"v.npy\" }\nsplit ="), FIDELITY];
+
+/// Fidelities, and the methods that know them or do not.
+const FIDELITIES: &[Case] = &[
+    Case {
+        name: "a method that knows no fidelity",
+        changes: &[HUBER[0]],
+        says: &["job.toml:8: terms.scan.fidelity: method `cg` minimises ‖A x − y‖² and knows no fidelity"],
+        helps: "\"gradient_descent\" (smooth fidelities) or \"primal_dual\" (all fidelities)",
+        ranks: &[2, 3],
+        ..CASE
+    },
+    Case {
+        name: "a fidelity without a gradient",
+        changes: &[("split =", "fidelity = { kind = \"l1\" }\nsplit ="), FIDELITY],
+        says: &["job.toml:8: terms.scan.fidelity: the fidelity `l1` has no gradient everywhere"],
+        helps: "use method = { kind = \"primal_dual\" }",
+        ..CASE
+    },
+    Case {
+        name: "a fidelity out of its range",
+        changes: HUBER,
+        arguments: &["--set", "fidelity.delta=0"],
+        says: &["--set fidelity.delta=0: terms.scan.fidelity.delta: `delta` is 0, expected a finite number above 0"],
+        helps: "stackphys schema",
+        ..CASE
+    },
+    Case {
+        name: "a misspelt key of a fidelity",
+        changes: HUBER,
+        arguments: &["--set", "fidelity.dleta=0"],
+        says: &["terms.scan.fidelity: unknown key `dleta`"],
+        helps: "did you mean `delta`?",
+        ..CASE
+    },
+    Case {
+        name: "a fidelity without its parameter",
+        changes: &[("split =", "fidelity = { kind = \"huber\" }\nsplit ="), FIDELITY],
+        says: &["job.toml:8: terms.scan.fidelity: missing key `delta`"],
+        helps: "stackphys schema",
+        ..CASE
+    },
+    Case {
+        name: "counts of complex numbers",
+        changes: HUBER,
+        arguments: &["--set", "fidelity={ kind = \"poisson\" }", "--set", "model.scalar=complex_f32"],
+        says: &["terms.scan.fidelity: `poisson` is for real measurements, model.scalar is \"complex_f32\""],
+        helps: "set model.scalar to \"f32\"",
+        ..CASE
+    },
+    Case {
+        name: "complex numbers from 0 on",
+        changes: HUBER,
+        arguments: &["--set", "solve.method.non_negative=true", "--set", "model.scalar=complex_f64"],
+        says: &["solve.method.non_negative: is for real models, model.scalar is \"complex_f64\""],
+        helps: "stackphys schema",
+        ..CASE
+    },
+    Case {
+        name: "a mean of a method that sums",
+        arguments: &["--set", "solve.loss=mean"],
+        says: &["solve.loss: `cg` minimises the sum, ‖A x − y‖²"],
+        helps: "leave it out",
+        ..CASE
+    },
+    Case {
+        name: "a local mean of a fidelity",
+        changes: HUBER,
+        arguments: &["--set", "solve.pseudo_inverse=local_mean"],
+        says: &["solve.pseudo_inverse: `gradient_descent` has no local mean"],
+        helps: "set solve.pseudo_inverse to \"exact\"",
+        ..CASE
+    },
+    Case {
+        name: "a preconditioner of gradient descent",
+        changes: HUBER,
+        arguments: &["--set", "solve.preconditioner.kind=jacobi"],
+        says: &["solve.preconditioner: method `gradient_descent` cannot use it"],
+        helps: "kind = \"cg\"",
+        ..CASE
+    },
+    Case {
+        name: "a tolerance that least squares do not know",
+        arguments: &["--set", "solve.tolerance.relative_optimality=1e-3"],
+        says: &["solve.tolerance.relative_optimality: the method does not know this number"],
+        helps: "otherwise ask for relative_normal_residual",
+        ..CASE
+    },
+    Case {
+        name: "a tolerance that gradient descent does not know",
+        changes: HUBER,
+        arguments: &["--set", "solve.tolerance.relative_normal_residual=1e-3"],
+        says: &["solve.tolerance.relative_normal_residual: the method does not know this number"],
+        helps: "ask for relative_optimality",
+        ..CASE
+    },
+    Case {
+        name: "variances that are missing",
+        changes: VARIANCE,
+        says: &["open: terms.scan.fidelity: cannot read ", "data/v.npy: No such file"],
+        helps: "--data-dir",
+        ranks: &[2, 3],
+        ..CASE
+    },
+    Case {
+        name: "variances of other measurements",
+        changes: VARIANCE,
+        arguments: &["--set", "fidelity.variance=six.npy"],
+        says: &["open: terms.scan.fidelity: six.npy has sizes [6], the measurements are (angle=9, column=17)"],
+        helps: "one number for each measurement",
+        ..CASE
+    },
+    Case {
+        name: "a variance of zero where one rank reads",
+        changes: VARIANCE,
+        data: |folder| {
+            good_data(folder);
+            let mut variances = sinogram();
+            variances[[5, 3]] = 0.0; // in the last of three interleaved operators, the second of its angles
+            write(folder, "v.npy", &variances);
+        },
+        says: &["load: operator 2: terms.scan.fidelity: `variance` is 0, expected a finite number above 0"],
+        helps: "number 20 of the variances of this operator",
+        ranks: &[2, 3, 4],
+        ..CASE
+    },
+    Case {
+        name: "complex variances",
+        changes: VARIANCE,
+        data: |folder| {
+            good_data(folder);
+            write(folder, "v.npy", &sinogram().mapv(|value| num_complex::Complex::new(value, 1.0)));
+        },
+        says: &["load: operator 0: terms.scan.fidelity: complex numbers cannot become f64"],
+        helps: "they must be real",
+        ..CASE
+    },
+    Case {
+        name: "variances that are no numbers",
+        changes: VARIANCE,
+        data: |folder| {
+            nan_in_scan(folder);
+            std::fs::rename(folder.join("scan.npy"), folder.join("v.npy")).unwrap();
+            write(folder, "scan.npy", &sinogram());
+        },
+        says: &["load: operator 1: terms.scan.fidelity: ", "v.npy: 4 of the 51 values", "angle=1, column=3"],
+        helps: "must be finite",
+        ..CASE
+    },
+    Case {
+        name: "more outliers than measurements",
+        changes: &[(r#"data = { format = "npy", path = "scan.npy", dims = ["angle", "column"] }"#, PHANTOM)],
+        arguments: &["--set", "noise={ kind = \"outliers\", fraction = 2, size = 1.0 }"],
+        says: &["terms.scan.noise.fraction: `fraction` is 2, expected a number from 0 to 1"],
+        helps: "one measurement in a hundred",
+        ..CASE
+    },
+];
+
+const PHANTOM: &str = "data = { format = \"phantom\", name = \"shepp_logan\" }";
+
+#[test]
+fn what_is_wrong_with_fidelities_is_told() {
+    all_fail(FIDELITIES);
+    // and all that is bad is bad by its own fault
+    for changes in [HUBER, VARIANCE] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = |folder: &Path| {
+            good_data(folder);
+            write(folder, "v.npy", &sinogram());
+        };
+        case_in(folder.path(), &Case { changes, data, ..CASE }, None).end().expect(0);
+    }
+}
+
 #[cfg(feature = "hdf5")]
 mod data_exchange {
     use ndarray::{Array1, Array3};

@@ -67,13 +67,14 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let process = PROCESS_BYTES + if hdf5 { HDF5_BYTES } else { 0 };
     for rank in 0..ranks {
         let vectors = of_model * plan.model_bytes() + of_data * plan.data_bytes(rank);
+        let data = plan.data_bytes(rank) + resolved.fidelity_bytes(plan.owned_by(rank).map(|(index, _)| index));
         say!(
             "{rank:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
             human_bytes(vectors),
-            human_bytes(plan.data_bytes(rank)),
+            human_bytes(data),
             human_bytes(plan.operator_bytes(rank)),
             human_bytes(plan.scratch_bytes(rank)),
-            human_bytes(process + if rank == 0 { PICTURE_BYTES } else { 0 } + peak_bytes(&plan, vectors, rank)),
+            human_bytes(process + if rank == 0 { PICTURE_BYTES } else { 0 } + peak_bytes(&plan, vectors + data, rank)),
         );
     }
     let idle = (0..ranks).filter(|rank| plan.owned_by(*rank).next().is_none()).count();
@@ -85,5 +86,5 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
 }
 
 fn peak_bytes(plan: &BlockPlan, vectors: u64, rank: usize) -> u64 {
-    vectors + plan.data_bytes(rank) + plan.operator_bytes(rank) + plan.scratch_bytes(rank)
+    vectors + plan.operator_bytes(rank) + plan.scratch_bytes(rank)
 }

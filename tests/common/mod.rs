@@ -14,6 +14,7 @@ macro_rules! each_scalar {
 #[allow(unused_imports)] // as above
 pub(crate) use each_scalar;
 
+pub mod minimisers;
 pub mod program;
 pub mod promises;
 
