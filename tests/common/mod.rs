@@ -16,6 +16,7 @@ pub(crate) use each_scalar;
 
 pub mod agreement;
 pub mod forms;
+pub mod minimisers;
 pub mod planned;
 pub mod program;
 pub mod promises;

@@ -21,6 +21,11 @@ use stackphys::stack::{AnyOperator, Assignment, Description, FromFn, Gather, Pla
 use stackphys::testing::stack_dot_tests;
 use stackphys::{Fault, Scalar, Shape};
 
+use super::minimisers::{
+    a_fault_in_the_middle_of_a_minimiser, a_step_of_a_minimiser_sends_one_vector,
+    minimisers_in_ordered_mode_have_the_bits_of_one_process, minimisers_of_plain_least_squares_find_its_solution,
+    the_gradient_at_a_minimum_is_zero, what_minimisers_cannot_do_is_told,
+};
 use super::*;
 
 /// A name, and what holds.
@@ -37,6 +42,15 @@ pub const ALL: &[Promise] = &[
     ("noise does not depend on the ranks", noise_does_not_depend_on_the_ranks),
     ("a data term is the sum of its operators'", a_data_term_is_the_sum_of_its_operators),
     ("a gradient costs one vector reduction", a_gradient_costs_one_vector_reduction),
+    ("minimisers of plain least squares find its solution", minimisers_of_plain_least_squares_find_its_solution),
+    ("the gradient at a minimum is zero", the_gradient_at_a_minimum_is_zero),
+    (
+        "minimisers in ordered mode have the bits of one process",
+        minimisers_in_ordered_mode_have_the_bits_of_one_process,
+    ),
+    ("a step of a minimiser sends one vector", a_step_of_a_minimiser_sends_one_vector),
+    ("a fault in the middle of a minimiser", a_fault_in_the_middle_of_a_minimiser),
+    ("what minimisers cannot do is told", what_minimisers_cannot_do_is_told),
     ("ordered sums have the same bits as one process", ordered_sums_have_the_same_bits_as_one_process),
     ("two identities have squared norm 2", two_identities_have_squared_norm_2),
     ("bounds of the squared norm hold", bounds_of_the_squared_norm_hold),
@@ -279,10 +293,10 @@ fn a_data_term_is_the_sum_of_its_operators(comm: &Rc<dyn Comm>) {
     type C = Complex<f64>;
     let (count, columns) = (5, 6);
     let each = vec![
-        AnyFidelity::L2(L2 { sigma: 0.3 }),
+        AnyFidelity::L2(L2 { sigma: 0.3, ..L2::default() }),
         AnyFidelity::L1(L1 {}),
         AnyFidelity::Huber(Huber { delta: 0.5 }),
-        AnyFidelity::L2(L2 { sigma: 2.0 }),
+        AnyFidelity::L2(L2 { sigma: 2.0, ..L2::default() }),
         AnyFidelity::Amplitude(Amplitude {}),
     ];
     for (assignment, summation) in MODES {
