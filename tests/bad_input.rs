@@ -418,6 +418,22 @@ const PLANNED: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a blur of negative width",
+        changes: DENSE,
+        arguments: &["--set", "operator={ kind = \"blur\", sigma = [1.0, -2.0] }", "--set", "split={}"],
+        says: &["terms.scan.operator: `sigma`: expected a finite number of pixels from 0 on, got -2 for dim `x`"],
+        helps: "standard deviation",
+        ..CASE
+    },
+    Case {
+        name: "a blur with another edge",
+        changes: DENSE,
+        arguments: &["--set", "operator={ kind = \"blur\", sigma = 1.0, padding = \"zero\" }", "--set", "split={}"],
+        says: &["terms.scan.operator.padding: unknown value `zero`"],
+        helps: "valid values: `circular`",
+        ..CASE
+    },
+    Case {
         name: "a phantom of negative noise",
         arguments: &["--set", "data={ format = \"phantom\", name = \"shepp_logan\", noise = -0.1 }"],
         says: &["terms.scan.data: `noise` is -0.1, expected a finite number from 0 on"],

@@ -109,4 +109,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> LinearOperator<X, Y> for Box<dyn Line
     fn norm_squared_bound(&self) -> Option<f64> {
         (**self).norm_squared_bound()
     }
+    fn normal_diagonal(&self) -> Option<Vec<f64>> {
+        (**self).normal_diagonal()
+    }
 }
