@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::promises::ct_stack;
-use common::{Boxed, dense, dense_stack, each_scalar, rows_of, stack_of};
+use common::{Boxed, blur_stack, dense, dense_stack, each_scalar, rows_of, stack_of};
 use stackphys::Scalar;
 use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
 use stackphys::recon::fidelity::{AnyFidelity, Huber};
@@ -87,8 +87,11 @@ fn nothing_allocates<S: Scalar>() {
     let comm: Rc<dyn Comm> = Rc::new(Solo);
     for summation in [Summation::Fast, Summation::Ordered] {
         let options = PlanOptions { summation, ..PlanOptions::default() };
-        let stacks: [Stack<S>; 2] =
-            [ct_stack(&comm, 5, options), dense_stack(&comm, 7, 13, Assignment::Contiguous, summation)];
+        let stacks: [Stack<S>; 3] = [
+            ct_stack(&comm, 5, options),
+            dense_stack(&comm, 7, 13, Assignment::Contiguous, summation),
+            blur_stack(&comm, 3, options),
+        ];
         for stack in &stacks {
             let y = stackphys::testing::random(stack.range(), 1, 2);
             let term = DataTerm::new(stack, &y, vec![AnyFidelity::Huber(Huber { delta: 0.3 })]).unwrap();

@@ -385,6 +385,16 @@ fn what_does_not_fit_is_told() {
             .set("split={}")
             .says("terms.scan.operator: `path`: six.npy has sizes [6], the model is (y=12, x=12)")
             .helps("one number for each number of the model"),
+        dense("a blur of negative width")
+            .set("operator={ kind = \"blur\", sigma = [1.0, -2.0] }")
+            .set("split={}")
+            .says("terms.scan.operator: `sigma`: expected a finite number of pixels from 0 on, got -2 for dim `x`")
+            .helps("standard deviation"),
+        dense("a blur with another edge")
+            .set("operator={ kind = \"blur\", sigma = 1.0, padding = \"zero\" }")
+            .set("split={}")
+            .says("terms.scan.operator.padding: unknown value `zero`")
+            .helps("valid values: `circular`"),
         case("a phantom of negative noise")
             .set("data={ format = \"phantom\", name = \"shepp_logan\", noise = -0.1 }")
             .says("terms.scan.data: `noise` is -0.1, expected a finite number from 0 on")

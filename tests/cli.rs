@@ -612,7 +612,7 @@ fn exit_statuses_are_as_promised() {
 fn list_names_all_that_a_config_can_name() {
     let list = |what: &[&str]| stackphys([&["list"], what].concat()).end().expect(0).stdout;
     let operators = list(&["operators"]);
-    for name in ["parallel_ct", "dense", "diagonal", "identity"] {
+    for name in ["parallel_ct", "blur", "dense", "diagonal", "identity"] {
         assert!(operators.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))), "{operators}");
     }
     assert!(!operators.contains("conjugate gradients"));

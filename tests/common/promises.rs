@@ -37,6 +37,7 @@ pub const ALL: &[Promise] = &[
     ("dot tests of stacks", dot_tests_of_stacks),
     ("gather keeps the order of operators", gather_keeps_the_order_of_operators),
     ("three ways to gather give the same bits", three_ways_to_gather_give_the_same_bits),
+    ("a gather into too little room is the same error on all ranks", a_gather_into_too_little_room_is_refused),
     ("a smooth stack is its members", a_smooth_stack_is_its_members),
     ("shared numbers reach every rank", shared_numbers_reach_every_rank),
     ("noise does not depend on the ranks", noise_does_not_depend_on_the_ranks),
@@ -177,6 +178,12 @@ fn three_ways_to_gather_give_the_same_bits(comm: &Rc<dyn Comm>) {
                 let [a, b, c] = [Gather::Concatenated, Gather::Broadcast, Gather::Objects]
                     .map(|how| bytes(&stack.gather_by(how, &y, root).unwrap()));
                 assert!(a == b && a == c);
+                let mut into = vec![S::from_parts(f64::NAN, f64::NAN); stack.gathered_len(root)];
+                for how in [Gather::Broadcast, Gather::Objects, Gather::Concatenated] {
+                    into.fill(S::from_parts(f64::NAN, f64::NAN));
+                    stack.gather_into(how, &y, root, &mut into).unwrap();
+                    assert!(bytes(&into) == a, "{how:?} into memory that is there");
+                }
                 let here = root.is_none_or(|root| root == comm.rank());
                 assert_eq!(a.len(), if here { stack.range().len() * size_of::<S>() } else { 0 });
             }
@@ -186,6 +193,22 @@ fn three_ways_to_gather_give_the_same_bits(comm: &Rc<dyn Comm>) {
         }
     }
     each_scalar!(check, comm);
+}
+
+fn a_gather_into_too_little_room_is_refused(comm: &Rc<dyn Comm>) {
+    let stack = dense_stack::<f64>(comm, 6, 4, Assignment::Contiguous, Summation::Fast);
+    let y = stackphys::testing::random::<f64>(stack.range(), 3, 1);
+    let last = comm.size() - 1;
+    for how in [Gather::Concatenated, Gather::Broadcast, Gather::Objects] {
+        let wanted = stack.gathered_len(None);
+        let mut into = vec![0.0; wanted - usize::from(comm.rank() == last)];
+        let told = stack.gather_into(how, &y, None, &mut into).unwrap_err().to_string();
+        let expected = format!("gather: expected room for {wanted} numbers on this rank, got {}", wanted - 1);
+        assert!(told.contains(&expected), "{told}");
+        let told = stack.gather_by(how, &y, Some(comm.size())).unwrap_err().to_string();
+        assert!(told.contains(&format!("there is no rank {}", comm.size())), "{told}");
+        assert_eq!(stack.gather_by(how, &y, Some(last)).unwrap().len(), stack.gathered_len(Some(last)));
+    }
 }
 
 /// Linear and smooth members in turn: `[B_0 x; |B_1 x|²; B_2 x; …]`.
@@ -625,7 +648,7 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
 }
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
-    let lists = [ALL, super::planned::ALL, super::forms::ALL, super::agreement::ALL];
+    let lists = [ALL, super::planned::ALL, super::forms::ALL, super::reference::ALL, super::agreement::ALL];
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
 }
