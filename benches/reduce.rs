@@ -2,12 +2,17 @@
 //!
 //! Prints the median and the least of several runs, in seconds, as one JSON object a line:
 //!
-//! * `reduce`: one sum of n `f64`. `shared` and `messages` are bare sums; with `used` the vector is written before and
-//!   read after, as a method does; `outside` is a sum of a vector that lives in no segment. `stack …` is an adjoint of a
-//!   stack with one operator per rank that adds nothing, in fast or ordered mode.
+//! * `reduce`: one sum of n `f64` by messages and in shared memory, bare, or of a vector that is written before and read
+//!   after, as a method does; `outside` is a vector that lives in no segment. `stack …` is an adjoint of a stack with one
+//!   operator per rank that adds nothing, in fast or ordered mode.
 //! * `cg`: one iteration on two diagonal operators, and the same by hand on rsmpi with the same kernels.
+//! * `dense`: AᴴA of 16 matrices of 2048×2048 `f64`, with fast and with ordered sums. Four stacks of them: 2 GB.
 //!
-//! Starts itself under `mpirun -n 2`, or `-n` of the number that is given: `cargo bench --bench reduce -- 3`.
+//! Starts itself under `mpirun -n 2`, or `-n` of the number that is given, with all cases or those that are named:
+//! `cargo bench --bench reduce -- 3 cg`.
+
+#[cfg(feature = "mpi")]
+mod common;
 
 #[cfg(not(feature = "mpi"))]
 fn main() {
@@ -16,76 +21,41 @@ fn main() {
 
 #[cfg(feature = "mpi")]
 fn main() {
-    if stackphys::comm::mpi::launched() { bench::main() } else { launch() }
-}
-
-#[cfg(feature = "mpi")]
-fn launch() {
-    let ranks = std::env::args().filter_map(|argument| argument.parse::<usize>().ok()).next().unwrap_or(2);
-    let status = std::process::Command::new("mpirun")
-        .args(["-n", &ranks.to_string(), "--oversubscribe"])
-        .arg(std::env::current_exe().expect("this program"))
-        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-        .env("OPENBLAS_NUM_THREADS", "1")
-        .status();
-    assert!(status.expect("mpirun can be started").success(), "the job failed");
+    if stackphys::comm::mpi::launched() { bench::main() } else { common::launch() }
 }
 
 #[cfg(feature = "mpi")]
 mod bench {
     use std::rc::Rc;
-    use std::time::Instant;
 
     use mpi::collective::SystemOperation;
     use mpi::topology::SimpleCommunicator;
     use mpi::traits::CommunicatorCollectives;
+    use ndarray::Array2;
     use stackphys::comm::{Comm, Reduction, Summation, Team, mpi::Session};
     use stackphys::operator::{Apply, LinearOperator, Work};
-    use stackphys::physics::Diagonal;
+    use stackphys::physics::{Dense, Diagonal};
     use stackphys::solver::{Cg, CgParams, Method};
     use stackphys::space::{Space, Vector, dot};
     use stackphys::stack::{Description, FromFn, PlanOptions, Stack};
     use stackphys::{Fault, Shape};
+
+    use crate::common::{Case, asked, race};
 
     const LARGEST: u32 = 22;
 
     pub fn main() {
         let session = Session::start().expect("MPI was started before");
         let comm = session.world();
-        for power in 0..=LARGEST {
-            reduce(&comm, 1 << power);
+        if asked("reduce") {
+            (0..=LARGEST).for_each(|power| reduce(&comm, 1 << power));
         }
-        iteration(&comm, 256, 50, 401);
-        iteration(&comm, 1 << 20, 10, 15);
-    }
-
-    /// Something to time, by name.
-    type Case<'a> = (&'static str, Box<dyn FnMut() + 'a>);
-
-    /// Times the cases by turns, so that what else the machine does hits all alike.
-    fn race(comm: &Rc<dyn Comm>, case: &str, n: usize, each: usize, rounds: usize, mut cases: Vec<Case>) {
-        let mut times = vec![Vec::with_capacity(rounds); cases.len()];
-        for _ in 0..rounds {
-            for (times, (_, action)) in times.iter_mut().zip(&mut cases) {
-                action(); // warm again
-                comm.barrier();
-                let start = Instant::now();
-                (0..each).for_each(|_| action());
-                times.push(start.elapsed().as_secs_f64() / each as f64);
-            }
+        if asked("cg") {
+            iteration(&comm, 256, 50, 401);
+            iteration(&comm, 1 << 20, 10, 15);
         }
-        for (times, (what, _)) in times.iter_mut().zip(&cases) {
-            times.sort_by(f64::total_cmp);
-            if comm.rank() == 0 {
-                println!(
-                    "{{\"who\": \"stackphys\", \"case\": \"{case}\", \"what\": \"{what}\", \"ranks\": {}, \"n\": {n}, \
-                     \"median\": {:.3e}, \"least\": {:.3e}}}",
-                    comm.size(),
-                    times[rounds / 2],
-                    times[0]
-                );
-            }
+        if asked("dense") {
+            dense(&comm, 16, 2048);
         }
     }
 
@@ -100,36 +70,35 @@ mod bench {
             (Summation::Ordered, Reduction::Messages),
         ]
         .map(|(summation, reduction)| nothing(comm, n, PlanOptions { summation, reduction, ..PlanOptions::default() }));
-        let adjoint = |stack: &'static str, which: usize| -> Case {
-            let stack_of = &stacks[which];
-            let (y, mut out) = (stack_of.zero_data(), stack_of.zero_sum());
-            (stack, Box::new(move || stack_of.adjoint(&y, &mut out).expect("no fault")))
+        let adjoint = |what: &'static str, how: &'static str, which: usize| {
+            let stack = &stacks[which];
+            let (y, mut out) = (stack.zero_data(), stack.zero_sum());
+            Case::new(what, how, move || stack.adjoint(&y, &mut out).expect("no fault"))
         };
-        fn sum<'a>(what: &'static str, team: &'a Team, mut vector: Vector<f64>) -> Case<'a> {
-            (what, Box::new(move || team.sum_vector(&mut vector).expect("no fault")))
+        fn sum<'a>(how: &'static str, team: &'a Team, mut vector: Vector<f64>) -> Case<'a> {
+            Case::new("bare sum", how, move || team.sum_vector(&mut vector).expect("no fault"))
         }
-        fn used<'a>(what: &'static str, team: &'a Team, mut vector: Vector<f64>) -> Case<'a> {
-            let action = move || {
+        fn used<'a>(how: &'static str, team: &'a Team, mut vector: Vector<f64>) -> Case<'a> {
+            Case::new("sum of what was written, then read", how, move || {
                 vector.fill(1.0);
                 team.sum_vector(&mut vector).expect("no fault");
                 vector.scale(0.5);
-            };
-            (what, Box::new(action))
+            })
         }
         let cases = vec![
-            sum("shared", &shared, shared.zero_sum(&space)),
             sum("messages", &messages, Vector::zeros(&space)),
+            sum("shared", &shared, shared.zero_sum(&space)),
             sum("outside", &shared, Vector::zeros(&space)),
-            used("shared, used", &shared, shared.zero_sum(&space)),
-            used("messages, used", &messages, Vector::zeros(&space)),
-            adjoint("stack fast shared", 0),
-            adjoint("stack fast messages", 1),
-            adjoint("stack ordered shared", 2),
-            adjoint("stack ordered messages", 3),
+            used("messages", &messages, Vector::zeros(&space)),
+            used("shared", &shared, shared.zero_sum(&space)),
+            adjoint("stack, in shared memory", "fast", 0),
+            adjoint("stack, in shared memory", "ordered", 2),
+            adjoint("stack, by messages", "fast", 1),
+            adjoint("stack, by messages", "ordered", 3),
         ];
         let each = ((1 << 15) / n).clamp(1, 100);
         let rounds = ((1 << 23) / (n * each)).clamp(9, 101);
-        race(comm, "reduce", n, each, rounds, cases);
+        race(comm, "reduce", &format!("\"n\": {n}"), each, rounds, cases);
     }
 
     /// An operator that adds nothing, so that the sum alone takes time.
@@ -185,32 +154,55 @@ mod bench {
             y.as_mut_slice().iter_mut().enumerate().for_each(|(k, y)| *y = 1.0 + (k % 13) as f64);
             y
         });
-        let ours = |what: &'static str, which: usize| -> Case {
+        // the untimed call of a round is the start, those that are timed are the steps
+        let ours = |how: &'static str, which: usize| {
             let mut cg = Cg::new(&stacks[which], &CgParams::default(), &data[which], None);
             let mut step = 0;
-            // the untimed call of a round is the start, those that are timed are the steps
-            let action = move || {
+            Case::new("iteration", how, move || {
                 if step % steps == 0 {
                     cg.start().expect("no fault");
                 } else {
                     cg.step().expect("no fault");
                 }
                 step += 1;
-            };
-            (what, Box::new(action))
+            })
         };
         let mut by_hand = ByHand::new(comm.rank(), n, data[0].as_slice());
         let mut step = 0;
-        let hand = move || {
+        let hand = Case::new("iteration", "by hand on rsmpi", move || {
             if step % steps == 0 {
                 by_hand.start();
             } else {
                 by_hand.step();
             }
             step += 1;
+        });
+        let cases = vec![hand, ours("shared", 0), ours("messages", 1)];
+        race(comm, "cg", &format!("\"n\": {n}"), steps - 1, rounds, cases);
+    }
+
+    fn dense(comm: &Rc<dyn Comm>, count: usize, n: usize) {
+        let (domain, range) = (Shape::new([("x", n)]), Shape::new([("row", n)]));
+        let entry = |index: usize| move |(i, j)| ((i * 7 + j * 3 + index) % 1009) as f64 * 1e-3 - 0.5;
+        let factory = FromFn::new(
+            count,
+            |_| Ok(Description::new("dense", domain.clone(), range.clone())),
+            |index| Ok(Box::new(Dense::new(domain.clone(), Array2::from_shape_fn((n, n), entry(index)))?) as _),
+        );
+        let normal = |how, summation, reduction| {
+            let options = PlanOptions { summation, reduction, ..PlanOptions::default() };
+            let stack = Stack::<f64>::build(Team::new(comm.clone()), &factory, options).expect("a valid stack");
+            let (mut x, mut out) = (stack.zero_model(), stack.zero_sum());
+            x.fill(1.0);
+            Case::new("A_adjoint_A", how, move || stack.normal(&x, &mut out).expect("no fault"))
         };
-        let cases = vec![ours("shared", 0), ours("messages", 1), ("by hand on rsmpi", Box::new(hand))];
-        race(comm, "cg", n, steps - 1, rounds, cases);
+        let cases = vec![
+            normal("fast, shared", Summation::Fast, Reduction::Shared),
+            normal("ordered, shared", Summation::Ordered, Reduction::Shared),
+            normal("fast, messages", Summation::Fast, Reduction::Messages),
+            normal("ordered, messages", Summation::Ordered, Reduction::Messages),
+        ];
+        race(comm, "dense", "\"operators\": 16, \"scalar\": \"f64\"", 1, 15, cases);
     }
 
     /// Conjugate gradients as one would write them for this case alone.

@@ -86,6 +86,7 @@ mod kinds;
 pub mod operator;
 pub mod physics;
 pub mod random;
+mod range;
 pub mod recon;
 pub mod scalar;
 pub mod solver;

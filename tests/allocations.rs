@@ -10,9 +10,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::promises::ct_stack;
-use common::{Boxed, dense, dense_stack, each_scalar, rows_of, stack_of};
+use common::{Boxed, blur_stack, dense, dense_stack, each_scalar, rows_of, stack_of};
 use stackphys::Scalar;
 use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
+use stackphys::recon::fidelity::{AnyFidelity, Huber};
+use stackphys::recon::{DataTerm, GradientDescent, GradientDescentParams, PrimalDual, PrimalDualParams};
 use stackphys::solver::{
     AnyPreconditioner, Bicgstab, BicgstabParams, BlockParams, Cg, CgParams, Cgls, CglsParams, Chebyshev,
     ForwardAdjoint, FourierParams, JacobiParams, Landweber, LandweberParams, Lsmr, LsmrParams, Lsqr, LsqrParams,
@@ -50,10 +52,17 @@ fn count(action: impl FnOnce()) -> usize {
 }
 
 /// Every method, damped or not as it may be.
-fn methods<'a, S: Scalar>(stack: &'a Stack<S>, y: &'a Vector<S>) -> Vec<(&'static str, Box<dyn Method + 'a>)> {
+fn methods<'a, S: Scalar>(
+    stack: &'a Stack<S>,
+    y: &'a Vector<S>,
+    term: &'a DataTerm<'a, S>,
+) -> Vec<(&'static str, Box<dyn Method + 'a>)> {
     let cg = || Cg::new(stack, &CgParams { damping: 0.1, ..CgParams::default() }, y, None);
     let by = |preconditioner: AnyPreconditioner| preconditioner.build(stack, 0.1).unwrap();
     let outer = || ForwardAdjoint::new(stack, y, 0.1, None);
+    let non_negative = !S::IS_COMPLEX;
+    let descent = GradientDescentParams { damping: 0.1, non_negative, ..Default::default() };
+    let primal_dual = PrimalDualParams { damping: 0.1, non_negative, ..Default::default() };
     vec![
         ("CG", Box::new(cg())),
         ("Jacobi", Box::new(cg().preconditioned(by(AnyPreconditioner::Jacobi(JacobiParams::default()))))),
@@ -68,6 +77,8 @@ fn methods<'a, S: Scalar>(stack: &'a Stack<S>, y: &'a Vector<S>) -> Vec<(&'stati
         ("LSQR", Box::new(Lsqr::new(stack, &LsqrParams { damping: 0.1, ..Default::default() }, y, None))),
         ("LSMR", Box::new(Lsmr::new(stack, &LsmrParams { damping: 0.1, ..Default::default() }, y, None))),
         ("Landweber", Box::new(Landweber::new(stack, &LandweberParams::default(), y, None))),
+        ("gradient descent", Box::new(GradientDescent::new(term, &descent, None))),
+        ("primal-dual", Box::new(PrimalDual::new(term, &primal_dual, None))),
         ("power", Box::new(Power::new(stack, &PowerParams::default()))),
     ]
 }
@@ -76,11 +87,15 @@ fn nothing_allocates<S: Scalar>() {
     let comm: Rc<dyn Comm> = Rc::new(Solo);
     for summation in [Summation::Fast, Summation::Ordered] {
         let options = PlanOptions { summation, ..PlanOptions::default() };
-        let stacks: [Stack<S>; 2] =
-            [ct_stack(&comm, 5, options), dense_stack(&comm, 7, 13, Assignment::Contiguous, summation)];
+        let stacks: [Stack<S>; 3] = [
+            ct_stack(&comm, 5, options),
+            dense_stack(&comm, 7, 13, Assignment::Contiguous, summation),
+            blur_stack(&comm, 3, options),
+        ];
         for stack in &stacks {
             let y = stackphys::testing::random(stack.range(), 1, 2);
-            for (name, mut method) in methods(stack, &y) {
+            let term = DataTerm::new(stack, &y, vec![AnyFidelity::Huber(Huber { delta: 0.3 })]).unwrap();
+            for (name, mut method) in methods(stack, &y, &term) {
                 method.start().unwrap();
                 method.step().unwrap();
                 method.step().unwrap();

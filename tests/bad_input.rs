@@ -385,6 +385,16 @@ fn what_does_not_fit_is_told() {
             .set("split={}")
             .says("terms.scan.operator: `path`: six.npy has sizes [6], the model is (y=12, x=12)")
             .helps("one number for each number of the model"),
+        dense("a blur of negative width")
+            .set("operator={ kind = \"blur\", sigma = [1.0, -2.0] }")
+            .set("split={}")
+            .says("terms.scan.operator: `sigma`: expected a finite number of pixels from 0 on, got -2 for dim `x`")
+            .helps("standard deviation"),
+        dense("a blur with another edge")
+            .set("operator={ kind = \"blur\", sigma = 1.0, padding = \"zero\" }")
+            .set("split={}")
+            .says("terms.scan.operator.padding: unknown value `zero`")
+            .helps("valid values: `circular`"),
         case("a phantom of negative noise")
             .set("data={ format = \"phantom\", name = \"shepp_logan\", noise = -0.1 }")
             .says("terms.scan.data: `noise` is -0.1, expected a finite number from 0 on")
@@ -587,6 +597,132 @@ fn every_command_tells_of_bad_input() {
             is_one_error(arguments, says, helps, &ended, folder);
             assert!(!folder.join("out/y.npy").exists());
         }
+    }
+}
+
+/// A job with a fidelity needs a method that knows it.
+const FIDELITY: (&str, &str) = ("[solve]\nmethod = { kind = \"cg\"", "[solve]\nmethod = { kind = \"gradient_descent\"");
+const HUBER: (&str, &str) = ("split =", "fidelity = { kind = \"huber\", delta = 0.1 }\nsplit =");
+const VARIANCE: (&str, &str) = ("split =", "fidelity = { kind = \"l2\", variance = \"v.npy\" }\nsplit =");
+
+/// A case with Huber's fidelity, and a method that knows it.
+fn huber(name: &'static str) -> Case {
+    case(name).change(HUBER.0, HUBER.1).change(FIDELITY.0, FIDELITY.1)
+}
+
+/// A case with a file of variances, and a method that knows them.
+fn variance(name: &'static str) -> Case {
+    case(name).change(VARIANCE.0, VARIANCE.1).change(FIDELITY.0, FIDELITY.1)
+}
+
+/// Fidelities, and the methods that know them or do not.
+fn fidelities() -> Vec<Case> {
+    vec![
+        case("a method that knows no fidelity")
+            .change(HUBER.0, HUBER.1)
+            .says("job.toml:8: terms.scan.fidelity: method `cg` minimises ‖A x − y‖² and knows no fidelity")
+            .helps("\"gradient_descent\" (smooth fidelities) or \"primal_dual\" (all fidelities)")
+            .on(&[2, 3]),
+        case("a fidelity without a gradient")
+            .change("split =", "fidelity = { kind = \"l1\" }\nsplit =")
+            .change(FIDELITY.0, FIDELITY.1)
+            .says("job.toml:8: terms.scan.fidelity: the fidelity `l1` has no gradient everywhere")
+            .helps("use method = { kind = \"primal_dual\" }"),
+        huber("a fidelity out of its range")
+            .arguments(&["--set", "fidelity.delta=0"])
+            .says("--set fidelity.delta=0: terms.scan.fidelity.delta: `delta` is 0, expected a finite number above 0")
+            .helps("stackphys schema"),
+        huber("a misspelt key of a fidelity")
+            .arguments(&["--set", "fidelity.dleta=0"])
+            .says("terms.scan.fidelity: unknown key `dleta`")
+            .helps("did you mean `delta`?"),
+        case("a fidelity without its parameter")
+            .change("split =", "fidelity = { kind = \"huber\" }\nsplit =")
+            .change(FIDELITY.0, FIDELITY.1)
+            .says("job.toml:8: terms.scan.fidelity: missing key `delta`")
+            .helps("stackphys schema"),
+        huber("counts of complex numbers")
+            .arguments(&["--set", "fidelity={ kind = \"poisson\" }", "--set", "model.scalar=complex_f32"])
+            .says("terms.scan.fidelity: `poisson` is for real measurements, model.scalar is \"complex_f32\"")
+            .helps("set model.scalar to \"f32\""),
+        huber("complex numbers from 0 on")
+            .arguments(&["--set", "solve.method.non_negative=true", "--set", "model.scalar=complex_f64"])
+            .says("solve.method.non_negative: is for real models, model.scalar is \"complex_f64\"")
+            .helps("stackphys schema"),
+        case("a mean of a method that sums")
+            .arguments(&["--set", "solve.loss=mean"])
+            .says("solve.loss: `cg` minimises the sum, ‖A x − y‖²")
+            .helps("leave it out"),
+        huber("a local mean of a fidelity")
+            .arguments(&["--set", "solve.pseudo_inverse=local_mean"])
+            .says("solve.pseudo_inverse: `gradient_descent` has no local mean")
+            .helps("set solve.pseudo_inverse to \"exact\""),
+        huber("a preconditioner of gradient descent")
+            .arguments(&["--set", "solve.preconditioner.kind=jacobi"])
+            .says("solve.preconditioner: method `gradient_descent` cannot use it")
+            .helps("kind = \"cg\""),
+        case("a tolerance that least squares do not know")
+            .arguments(&["--set", "solve.tolerance.relative_optimality=1e-3"])
+            .says("solve.tolerance.relative_optimality: the method does not know this number")
+            .helps("otherwise ask for relative_normal_residual"),
+        huber("a tolerance that gradient descent does not know")
+            .arguments(&["--set", "solve.tolerance.relative_normal_residual=1e-3"])
+            .says("solve.tolerance.relative_normal_residual: the method does not know this number")
+            .helps("ask for relative_optimality"),
+        variance("variances that are missing")
+            .says("open: terms.scan.fidelity: cannot read …data/v.npy: No such file")
+            .helps("--data-dir")
+            .on(&[2, 3]),
+        variance("variances of other measurements")
+            .arguments(&["--set", "fidelity.variance=six.npy"])
+            .says("open: terms.scan.fidelity: six.npy has sizes [6], the measurements are (angle=9, column=17)")
+            .helps("one number for each measurement"),
+        variance("a variance of zero where one rank reads")
+            .data(|folder| {
+                good_data(folder);
+                let mut variances = sinogram();
+                variances[[5, 3]] = 0.0; // in the last of three interleaved operators, the second of its angles
+                write(folder, "v.npy", &variances);
+            })
+            .says("load: operator 2: terms.scan.fidelity: `variance` is 0, expected a finite number above 0")
+            .helps("number 20 of the variances of this operator")
+            .on(&[2, 3, 4]),
+        variance("complex variances")
+            .data(|folder| {
+                good_data(folder);
+                write(folder, "v.npy", &sinogram().mapv(|value| num_complex::Complex::new(value, 1.0)));
+            })
+            .says("load: operator 0: terms.scan.fidelity: complex numbers cannot become f64")
+            .helps("they must be real"),
+        variance("variances that are no numbers")
+            .data(|folder| {
+                nan_in_scan(folder);
+                std::fs::rename(folder.join("scan.npy"), folder.join("v.npy")).unwrap();
+                write(folder, "scan.npy", &sinogram());
+            })
+            .says("load: operator 1: terms.scan.fidelity: …v.npy: 4 of the 51 values…angle=1, column=3")
+            .helps("must be finite"),
+        case("more outliers than measurements")
+            .change(r#"data = { format = "npy", path = "scan.npy", dims = ["angle", "column"] }"#, PHANTOM)
+            .arguments(&["--set", "noise={ kind = \"outliers\", fraction = 2, size = 1.0 }"])
+            .says("terms.scan.noise.fraction: `fraction` is 2, expected a number from 0 to 1")
+            .helps("one measurement in a hundred"),
+    ]
+}
+
+const PHANTOM: &str = "data = { format = \"phantom\", name = \"shepp_logan\" }";
+
+#[test]
+fn what_is_wrong_with_fidelities_is_told() {
+    all_fail(&fidelities());
+    // and all that is bad is bad by its own fault
+    for good in [huber("good"), variance("good")] {
+        let folder = tempfile::tempdir().unwrap();
+        let good = good.data(|folder| {
+            good_data(folder);
+            write(folder, "v.npy", &sinogram());
+        });
+        case_in(folder.path(), &good, None).end().expect(0);
     }
 }
 

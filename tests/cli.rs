@@ -280,6 +280,93 @@ fn plan_says_who_owns_what() {
 }
 
 #[test]
+fn a_fidelity_is_what_the_methods_minimise() {
+    let job = Dense::<f64>::new();
+    let data = job.path().join("data");
+    // variances in the shapes of the data; the second term has another fidelity
+    let variances = Array1::from_shape_fn(13, |j| 0.5 + (j % 4) as f64);
+    write(&data, "v.npy", &variances.slice(ndarray::s![..5]).to_owned());
+    write(&data, "w.npy", &variances.slice(ndarray::s![5..]).to_owned().into_shape_with_order((2, 4)).unwrap());
+    let sigmas = Array1::from_shape_fn(13, |row| if row < 5 { 2.0 } else { 0.7 });
+    let weights = Array1::from_shape_fn(13, |row| 1.0 / (sigmas[row] * variances[row].sqrt()));
+    let weigh = |mut matrix: Array2<f64>| {
+        matrix.rows_mut().into_iter().zip(&weights).for_each(|(mut row, weight)| row *= *weight);
+        matrix
+    };
+    for (loss, damping) in [("sum", 0.8), ("mean", 0.2)] {
+        // the mean is over three operators, though the first is cut in two
+        let times = if loss == "mean" { 3.0 } else { 1.0 };
+        let below = Array2::from_diag_elem(6, f64::sqrt(damping * times));
+        let matrix = concatenate![Axis(0), weigh(job.whole()), below];
+        let y = concatenate![Axis(0), &job.y * &weights, Array1::zeros(6)];
+        let expected = matrix.least_squares(&y).unwrap().solution;
+        let residual = job.whole().dot(&expected) - &job.y;
+        let squares: f64 = (&residual * &weights).iter().map(|r| r * r).sum();
+        let objective = 0.5 * squares / times + 0.5 * damping * expected.dot(&expected);
+        for kind in ["gradient_descent", "primal_dual"] {
+            let method = format!("solve.method={{ kind = \"{kind}\", max_iter = 20000, damping = {damping} }}");
+            let loss = format!("solve.loss={loss}");
+            let sets = [
+                method.as_str(),
+                loss.as_str(),
+                "terms.first.fidelity={ kind = \"l2\", sigma = 2.0, variance = \"v.npy\" }",
+                "terms.others.fidelity={ kind = \"l2\", sigma = 0.7, variance = \"w.npy\" }",
+                "solve.tolerance={ relative_optimality = 1e-12 }",
+            ];
+            let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+            job.run(&sets, |x, report| {
+                assert!(distance(x, &expected) < 1e-9, "{kind} {report}");
+                assert_eq!(
+                    (&report["status"], &report["stop_rule"]),
+                    (&"converged".into(), &"relative optimality".into())
+                );
+                let truly = report["true_objective"].as_f64().unwrap();
+                assert!((truly / objective - 1.0).abs() < 1e-9, "{kind}: {truly}, not {objective}");
+                let (values, optimality) = (numbers(&report["objective"]), numbers(&report["relative_optimality"]));
+                let steps = report["iterations"].as_u64().unwrap() as usize + 1;
+                assert_eq!((values.len(), optimality.len()), (steps, steps));
+                assert!((values[steps - 1] / truly - 1.0).abs() < 1e-9 && optimality[steps - 1] <= 1e-12);
+                let residual = (&residual * &residual).sum().sqrt() / job.y.dot(&job.y).sqrt();
+                assert!((report["true_relative_residual"].as_f64().unwrap() / residual - 1.0).abs() < 1e-9, "{report}");
+                assert!(report.get("true_relative_normal_residual").is_none(), "it says nothing of this minimum");
+                assert_eq!(report["config"]["terms"][0]["fidelity"]["variance"], "v.npy");
+            });
+            let plan = [&["plan", "job.toml", "--data-dir", "data", "--ranks", "2"], sets.as_slice()].concat();
+            let ended = job.launch(None, &plan).end().expect(0);
+            let one = format!("method {kind}: ");
+            assert!(ended.stdout.contains(&one), "{ended}");
+            assert!(ended.stdout.contains("one iteration: one sum of a model vector, one scalar reduction"), "{ended}");
+            // rank 0 has 5 measurements and as many variances, of 8 bytes
+            assert!(
+                ended.stdout.lines().any(|line| line.trim_start().starts_with("0 ") && line.contains(" 80 B ")),
+                "{ended}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_noise_of_a_phantom_is_drawn_alike_on_any_ranks() {
+    let poisson = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/poisson.toml");
+    let errors: Vec<f64> = [None, Some(3)][..if cfg!(feature = "mpi") { 2 } else { 1 }]
+        .iter()
+        .map(|ranks| {
+            let folder = tempfile::tempdir().unwrap();
+            let arguments = ["run", poisson, "--set", "run.summation=ordered"];
+            on(*ranks, arguments).inside(folder.path()).end().expect(0);
+            report(&folder.path().join("out"))["true_objective"].as_f64().unwrap()
+        })
+        .collect();
+    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
+    // without noise the counts are explained nearly
+    let folder = tempfile::tempdir().unwrap();
+    let clean = ["run", poisson, "--set", "noise={ kind = \"gaussian\", sigma = 0.0 }"];
+    stackphys(clean).inside(folder.path()).end().expect(0);
+    let clean = report(&folder.path().join("out"))["true_objective"].as_f64().unwrap();
+    assert!(clean < 0.5 * errors[0], "{clean} {errors:?}");
+}
+
+#[test]
 fn data_whose_dims_stand_in_another_order_are_matched_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let job = "version = 1\nmodel = { dims = { y = 12, x = 12 }, scalar = \"f64\" }\n[[terms]]\nname = \"scan\"\n\
@@ -292,18 +379,30 @@ fn data_whose_dims_stand_in_another_order_are_matched_by_name() {
     let turned = scan.t().as_standard_layout().into_owned(); // (column, angle)
     write(folder.path(), "turned.npy", &turned);
     write(folder.path(), "fortran.npy", &scan.reversed_axes()); // the same numbers, column-major
+    let variances = Array2::from_shape_fn((9, 17), |(angle, column)| 1.0 + ((3 * angle + column) % 5) as f64);
+    write(folder.path(), "v.npy", &variances);
+    write(folder.path(), "v_turned.npy", &variances.t().as_standard_layout().into_owned());
     for ranks in RANKS {
-        let image = |path: &str, dims: &str| -> Vec<f64> {
+        let solve = |path: &str, dims: &str, more: &[&str]| -> Vec<f64> {
             let (path, dims) = (format!("data.path={path}"), format!("data.dims={dims}"));
             let arguments = ["run", "job.toml", "--data-dir", ".", "--out", "out", "--set", &path, "--set", &dims];
-            on(*ranks, arguments).inside(folder.path()).end().expect(0);
+            on(*ranks, [&arguments, more].concat()).inside(folder.path()).end().expect(0);
             let x: Array2<f64> = read_npy(folder.path().join("out/x.npy")).unwrap();
             x.into_raw_vec_and_offset().0
         };
+        let image = |path: &str, dims: &str| solve(path, dims, &[]);
         let expected = image("y.npy", r#"["angle", "column"]"#);
         assert!(expected.iter().any(|value| value.abs() > 1e-3));
         assert_eq!(image("turned.npy", r#"["column", "angle"]"#), expected);
         assert_eq!(image("fortran.npy", r#"["column", "angle"]"#), expected);
+        // variances are in the order of the data
+        let weighed = |path: &str, dims: &str, variances: &str| {
+            let fidelity = format!("fidelity={{ kind = \"l2\", variance = \"{variances}\" }}");
+            solve(path, dims, &["--set", &fidelity, "--set", "solve.method.kind=gradient_descent"])
+        };
+        let expected = weighed("y.npy", r#"["angle", "column"]"#, "v.npy");
+        assert_eq!(weighed("turned.npy", r#"["column", "angle"]"#, "v_turned.npy"), expected);
+        assert_ne!(expected, image("y.npy", r#"["angle", "column"]"#));
     }
 }
 
@@ -513,7 +612,7 @@ fn exit_statuses_are_as_promised() {
 fn list_names_all_that_a_config_can_name() {
     let list = |what: &[&str]| stackphys([&["list"], what].concat()).end().expect(0).stdout;
     let operators = list(&["operators"]);
-    for name in ["parallel_ct", "dense", "diagonal", "identity"] {
+    for name in ["parallel_ct", "blur", "dense", "diagonal", "identity"] {
         assert!(operators.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))), "{operators}");
     }
     assert!(!operators.contains("conjugate gradients"));
@@ -527,6 +626,8 @@ fn list_names_all_that_a_config_can_name() {
     assert!(["max_iter", "relative_residual", "wall_time_s"].iter().all(|name| rules.contains(name)), "{rules}");
     let (noise, fidelities) = (list(&["noise"]), list(&["fidelities"]));
     assert!(noise.contains("poisson_gaussian") && fidelities.contains("huber"), "{noise}{fidelities}");
+    assert!(fidelities.contains("fidelity = { kind = \"huber\", delta = 0.1 }"), "{fidelities}");
+    assert!(["gradient_descent", "primal_dual"].iter().all(|name| methods.contains(name)), "{methods}");
     assert_eq!(list(&[]), [operators, methods, preconditioners, formats, noise, fidelities, rules].concat());
 }
 

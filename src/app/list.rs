@@ -5,6 +5,7 @@ use super::{Ending, say};
 use crate::io::Data;
 use crate::physics::AnyPhysics;
 use crate::physics::noise::AnyNoise;
+use crate::recon::AnyMinimiser;
 use crate::recon::fidelity::AnyFidelity;
 use crate::solver::{AnyMethod, AnyPreconditioner};
 
@@ -25,13 +26,17 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
     if asked(Listing::Methods) {
         say!("methods (solve.method.kind)");
         for (name, summary) in AnyMethod::SUMMARIES {
-            say!("  {name:<14} {summary}");
+            say!("  {name:<16} {summary}");
+        }
+        say!("methods for data fidelities (solve.method.kind)");
+        for (name, summary) in AnyMinimiser::SUMMARIES {
+            say!("  {name:<16} {summary}");
         }
     }
     if asked(Listing::Methods) {
         say!("methods for ‖A‖² (norm.method.kind)");
-        say!("  {:<14} power iteration on AᴴA", "power");
-        say!("  {:<14} Golub-Kahan bidiagonalisation, with an error bar", "lanczos");
+        say!("  {:<16} power iteration on AᴴA", "power");
+        say!("  {:<16} Golub-Kahan bidiagonalisation, with an error bar", "lanczos");
     }
     if asked(Listing::Preconditioners) {
         say!("preconditioners (solve.preconditioner.kind)");
@@ -47,7 +52,7 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
     }
     for (listing, title, summaries) in [
         (Listing::Noise, "noise of simulated measurements (terms.NAME.noise.kind)", AnyNoise::SUMMARIES),
-        (Listing::Fidelities, "data fidelities (in the library)", AnyFidelity::SUMMARIES),
+        (Listing::Fidelities, "data fidelities (terms.NAME.fidelity.kind)", AnyFidelity::SUMMARIES),
     ] {
         if asked(listing) {
             say!("{title}");
@@ -56,12 +61,18 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
             }
         }
     }
+    if asked(Listing::Fidelities) {
+        say!("  for example, in a [[terms]] table: fidelity = {{ kind = \"huber\", delta = 0.1 }}");
+        say!("  with a method that knows fidelities: solve.method.kind = \"gradient_descent\" or \"primal_dual\"");
+    }
     if asked(Listing::StopRules) {
         say!("stop rules");
         for (key, rule) in [
             ("solve.method.max_iter", "so many iterations"),
             ("solve.tolerance.relative_residual", "‖A x − y‖ ≤ t ‖y‖"),
             ("solve.tolerance.relative_normal_residual", "‖Aᴴ(A x − y) + λx‖ ≤ t ‖Aᴴ y‖"),
+            ("solve.tolerance.relative_optimality", "how far from a minimum (gradient_descent, primal_dual)"),
+            ("solve.tolerance.relative_change", "‖change of x‖ ≤ t ‖x‖ in a step (the same)"),
             (
                 "solve.tolerance.relative_system_residual",
                 "‖(AAᴴ + λI) u − y‖ ≤ t ‖y‖, with system = \"forward_adjoint\"",

@@ -15,6 +15,7 @@ mod report;
 mod resolve;
 mod run;
 mod simulate;
+mod solve;
 mod telemetry;
 
 use std::path::Path;

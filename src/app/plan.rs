@@ -7,7 +7,6 @@ use crate::comm::Team;
 use crate::error::{Error, Phase};
 use crate::io::Data;
 use crate::scalar::Scalar;
-use crate::solver::SystemKind;
 use crate::stack::{BlockPlan, human_bytes};
 
 /// Bytes that a rank needs before it holds any vector: the program, MPI, BLAS, fonts. Measured: the release build under
@@ -42,7 +41,7 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let preconditioner = resolved.job.solve.preconditioner.as_ref();
     let [mut of_model, of_data] = method.vectors();
     let mut messages = method.messages();
-    if plan.merged().is_some() && method.system() == Some(SystemKind::Normal) {
+    if plan.merged().is_some() && method.applies_normal() {
         messages.vector_reductions = 0;
     }
     let mut name = method.kind().to_owned();
@@ -79,13 +78,14 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     for rank in 0..ranks {
         let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);
         let vectors = bytes([of_model, of_data]).max(bytes(norm_vectors));
+        let data = plan.data_bytes(rank) + resolved.fidelity_bytes(plan.owned_by(rank).map(|(index, _)| index));
         say!(
             "{rank:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
             human_bytes(vectors),
-            human_bytes(plan.data_bytes(rank)),
+            human_bytes(data),
             human_bytes(plan.operator_bytes(rank)),
             human_bytes(plan.scratch_bytes(rank)),
-            human_bytes(process + if rank == 0 { PICTURE_BYTES } else { 0 } + peak_bytes(&plan, vectors, rank)),
+            human_bytes(process + if rank == 0 { PICTURE_BYTES } else { 0 } + peak_bytes(&plan, vectors + data, rank)),
         );
     }
     let idle = (0..ranks).filter(|rank| plan.owned_by(*rank).next().is_none()).count();
@@ -97,5 +97,5 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
 }
 
 fn peak_bytes(plan: &BlockPlan, vectors: u64, rank: usize) -> u64 {
-    vectors + plan.data_bytes(rank) + plan.operator_bytes(rank) + plan.scratch_bytes(rank)
+    vectors + plan.operator_bytes(rank) + plan.scratch_bytes(rank)
 }

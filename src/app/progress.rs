@@ -46,6 +46,7 @@ impl Display {
 impl Observer for Display {
     fn observe(&mut self, progress: &Progress) {
         let Progress { iteration, relative_residual, relative_normal_residual, value, seconds, .. } = progress;
+        let Progress { objective, relative_optimality, .. } = progress;
         match &self.form {
             Form::Silent => {}
             Form::Bar(bar) => {
@@ -61,7 +62,16 @@ impl Observer for Display {
                 }
             }
             Form::Json => {
-                tracing::info!(iteration, relative_residual, relative_normal_residual, value, seconds, "iteration");
+                tracing::info!(
+                    iteration,
+                    relative_residual,
+                    relative_normal_residual,
+                    objective,
+                    relative_optimality,
+                    value,
+                    seconds,
+                    "iteration"
+                );
             }
         }
     }
@@ -76,9 +86,14 @@ impl Drop for Display {
 }
 
 fn words(progress: &Progress) -> String {
-    let Progress { relative_residual, relative_normal_residual, value, .. } = progress;
+    let Progress { relative_residual, relative_normal_residual, objective, relative_optimality, value, .. } = progress;
     let part = |name: &str, number: &Option<f64>| number.map(|number| format!("{name} {number:.4e}"));
-    let parts =
-        [part("residual", relative_residual), part("normal residual", relative_normal_residual), part("‖A‖²", value)];
+    let parts = [
+        part("residual", relative_residual),
+        part("normal residual", relative_normal_residual),
+        part("objective", objective),
+        part("optimality", relative_optimality),
+        part("‖A‖²", value),
+    ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }

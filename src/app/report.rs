@@ -20,12 +20,23 @@ pub struct Report {
     pub iterations: usize,
     /// ‖A x − y‖ / ‖y‖ from iteration 0 on, as the recurrence knows it.
     pub relative_residual: Vec<Option<f64>>,
-    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖ from iteration 0 on.
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖ from iteration 0 on, of methods that know it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub relative_normal_residual: Vec<Option<f64>>,
+    /// How far from a minimum, against the start, of methods for data fidelities.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub relative_optimality: Vec<Option<f64>>,
+    /// Σ d_i(A_i x, y_i) + ½ λ‖x‖² from iteration 0 on, where it is finite, of the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objective: Vec<Option<f64>>,
     /// ‖A x − y‖ / ‖y‖ of the result, computed from it.
     pub true_relative_residual: f64,
-    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖ of the result, computed from it.
-    pub true_relative_normal_residual: f64,
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖ of the result, computed from it, of methods for least squares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub true_relative_normal_residual: Option<f64>,
+    /// Σ d_i(A_i x, y_i) + ½ λ‖x‖² of the result, computed from it, of methods for data fidelities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub true_objective: Option<f64>,
     /// ‖x − x_true‖ / ‖x_true‖, where the measurements were simulated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_error: Option<f64>,
@@ -109,7 +120,46 @@ pub fn traffic(
     (0..total.len()).filter_map(entry).collect()
 }
 
-/// One number of each step.
-pub fn history(steps: &[Progress], number: fn(&Progress) -> Option<f64>) -> Vec<Option<f64>> {
-    steps.iter().map(number).collect()
+/// The numbers of each step; nothing of those that the method does not know.
+pub struct Histories {
+    /// ‖A x − y‖ / ‖y‖.
+    pub relative_residual: Vec<Option<f64>>,
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖.
+    pub relative_normal_residual: Vec<Option<f64>>,
+    /// How far from a minimum.
+    pub relative_optimality: Vec<Option<f64>>,
+    /// What is minimised.
+    pub objective: Vec<Option<f64>>,
+}
+
+impl Histories {
+    /// Those of an iteration.
+    pub fn of(steps: &[Progress]) -> Self {
+        let each = |number: fn(&Progress) -> Option<f64>| -> Vec<Option<f64>> {
+            let numbers: Vec<_> = steps.iter().map(number).collect();
+            if numbers.iter().all(Option::is_none) { Vec::new() } else { numbers }
+        };
+        Histories {
+            relative_residual: each(|step| step.relative_residual),
+            relative_normal_residual: each(|step| step.relative_normal_residual),
+            relative_optimality: each(|step| step.relative_optimality),
+            objective: each(|step| step.objective),
+        }
+    }
+
+    /// What there is as curves with their names; the objective against its first value.
+    pub fn curves(&self) -> Vec<(&'static str, Vec<f64>)> {
+        let first = self.objective.iter().flatten().next().copied().unwrap_or(1.0);
+        let all = [
+            ("residual |Ax - y| / |y|", &self.relative_residual, 1.0),
+            ("normal residual |A*(Ax - y)| / |A*y|", &self.relative_normal_residual, 1.0),
+            ("distance from optimality", &self.relative_optimality, 1.0),
+            ("objective f(x) / f(x0)", &self.objective, first),
+        ];
+        let curve = |numbers: &[Option<f64>], unit: f64| {
+            numbers.iter().map(|number| number.map_or(f64::NAN, |number| number / unit)).collect()
+        };
+        let there = all.into_iter().filter(|(_, numbers, _)| !numbers.is_empty());
+        there.map(|(name, numbers, unit)| (name, curve(numbers, unit))).collect()
+    }
 }

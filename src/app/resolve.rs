@@ -11,8 +11,9 @@ use crate::config::{Job, Term};
 use crate::error::{Error, Fault, Phase};
 use crate::io::{Data, FilesIn, Header, Loaded};
 use crate::operator::LinearOperator;
-use crate::physics::{AnyPhysics, Setting};
+use crate::physics::{AnyPhysics, Files, Setting};
 use crate::random::Stream;
+use crate::recon::fidelity::AnyFidelity;
 use crate::scalar::Scalar;
 use crate::space::{Selection, Shape, Tile, Vector};
 use crate::stack::{BlockPlan, Description, Factory, PlanOptions, Stack};
@@ -56,7 +57,36 @@ impl<'a> Resolved<'a> {
             job.terms.iter().map(header).collect::<Result<_, _>>().map_err(|fault| fault.in_phase(Phase::Open))
         })?;
         let resolved = Resolved { job, headers, files: FilesIn(data_dir), members: Vec::new() };
-        team.agree(resolved.cut().map_err(|fault| fault.in_phase(Phase::Plan)))
+        let resolved = team.agree(resolved.cut().map_err(|fault| fault.in_phase(Phase::Plan)))?;
+        let fits = if team.rank() == 0 { resolved.check_fidelity_files() } else { Ok(()) };
+        team.agree(fits.map_err(|fault| fault.in_phase(Phase::Open)))?;
+        Ok(resolved)
+    }
+
+    /// Checks that a file of a fidelity has the sizes of its term's measurements; reads its header only.
+    fn check_fidelity_files(&self) -> Result<(), Fault> {
+        for (place, term) in self.job.terms.iter().enumerate() {
+            let Some(path) = term.fidelity.as_ref().and_then(AnyFidelity::file) else { continue };
+            let (measured, sizes) = (self.measured(place), self.files.sizes(path));
+            let sizes = sizes.map_err(|fault| in_table(term, "fidelity", fault))?;
+            if sizes != measured.sizes() {
+                let text = format!("{} has sizes {sizes:?}, the measurements are {measured}", path.display());
+                let fault = Fault::new(text).hint("it has one number for each measurement, in the order of the data");
+                return Err(in_table(term, "fidelity", fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// The dims of all measurements of a term: of its data, in their order; where there is no file, of its operators.
+    fn measured(&self, place: usize) -> Shape {
+        if let Some(header) = &self.headers[place] {
+            return header.shape.clone();
+        }
+        let one = self.members.iter().find(|member| member.term == place).map(|member| member.tile.of());
+        let dims = one.into_iter().flat_map(|shape| shape.dims().iter().map(|dim| (dim.name.clone(), dim.size)));
+        let count = self.job.terms[place].count.map(|count| (OPERATOR_DIM.to_owned(), count));
+        Shape::new(count.into_iter().chain(dims))
     }
 
     fn cut(mut self) -> Result<Self, Fault> {
@@ -203,9 +233,8 @@ impl<'a> Resolved<'a> {
                     continue;
                 };
                 let Some(block) = y.block_slice_mut(index) else { continue };
-                let done =
-                    read_member(data, &self.files.0, header, term.count.map(|_| member.operator), &member.tile, block)
-                        .map_err(|fault| in_table(term, "data", fault))?;
+                let done = read_member(data, &self.files.0, header, member.of_several(term), &member.tile, block)
+                    .map_err(|fault| in_table(term, "data", fault))?;
                 loaded.numbers += done.numbers;
                 loaded.clamped += done.clamped;
                 loaded.not_finite += done.not_finite;
@@ -217,6 +246,45 @@ impl<'a> Resolved<'a> {
             stack.team().sum([loaded.numbers as f64, loaded.clamped as f64, loaded.not_finite as f64])?;
         let truth = self.simulate(stack, &mut y)?;
         Ok(Measurements { y, numbers: numbers as u64, clamped: clamped as u64, not_finite: not_finite as u64, truth })
+    }
+
+    /// Bytes of what the fidelities of some members read from files.
+    pub fn fidelity_bytes(&self, members: impl Iterator<Item = usize>) -> u64 {
+        let has_file =
+            |member: &&MemberSpec| self.job.terms[member.term].fidelity.as_ref().and_then(AnyFidelity::file).is_some();
+        let members = members.map(|index| &self.members[index]).filter(has_file);
+        members.map(|member| (member.tile.shape().len() * size_of::<f64>()) as u64).sum()
+    }
+
+    /// The fidelity of each member, with what this rank's members need of files. Collective: yes.
+    pub fn fidelities<S: Scalar>(&self, stack: &Stack<S>) -> Result<Vec<AnyFidelity>, Error> {
+        let fidelity = |(index, member): (usize, &MemberSpec)| -> Result<AnyFidelity, Fault> {
+            let term = &self.job.terms[member.term];
+            let mut fidelity = term.fidelity.clone().unwrap_or_default();
+            if let (Some(path), Ok(_)) = (fidelity.file(), stack.local_indices().binary_search(&index)) {
+                let mut numbers = vec![0.0; member.tile.shape().len()];
+                let read = |tile: &Tile, out: &mut [f64]| {
+                    let numbers = self.files.read(path, tile)?.into_scalars::<f64>();
+                    out.copy_from_slice(&numbers.map_err(|fault| fault.hint("they must be real"))?);
+                    Ok(())
+                };
+                let read = read_by_name(
+                    &self.measured(member.term),
+                    member.of_several(term),
+                    &member.tile,
+                    &mut numbers,
+                    read,
+                );
+                let done = read.and_then(|()| {
+                    fidelity.set_numbers(numbers);
+                    fidelity.check()
+                });
+                done.map_err(|fault| in_table(term, "fidelity", fault).in_operator(index))?;
+            }
+            Ok(fidelity)
+        };
+        let read = self.members.iter().enumerate().map(fidelity).collect::<Result<_, _>>();
+        stack.team().agree(read.map_err(|fault| fault.in_phase(Phase::Load)))
     }
 
     /// Fills in the measurements of terms that have a phantom: `A x_true` and noise, drawn by (seed, element).
@@ -243,12 +311,19 @@ impl<'a> Resolved<'a> {
             let sigma = params.noise * (sums.iter().sum::<f64>() / elements as f64).sqrt();
             for (index, _) in of_term() {
                 let start = stack.plan().rows()[index].start as u64;
-                let (Some(block), Some(clean)) = (y.block_slice_mut(index), clean.block_slice(index)) else { continue };
+                let (Some(block), Some(clean)) = (y.block_slice_mut(index), clean.block_slice_mut(index)) else {
+                    continue;
+                };
                 Stream::new(params.seed, NOISE).fill_normal(start, block);
+                let disturbed = term.noise.as_ref().map_or(Ok(()), |noise| noise.disturb(clean, params.seed, index));
+                if let Err(fault) = disturbed {
+                    team.note(in_table(term, "noise", fault).in_operator(index).in_phase(Phase::Load));
+                }
                 for (y, clean) in block.iter_mut().zip(clean) {
                     *y = *clean + S::from_f64(sigma) * *y;
                 }
             }
+            team.settle()?;
             truth = Some(x);
         }
         Ok(truth)
@@ -329,6 +404,13 @@ pub struct Measurements<S> {
     pub truth: Option<Vector<S>>,
 }
 
+impl MemberSpec {
+    /// Which of several operators of a term this is a part of, where their measurements are in one file.
+    fn of_several(&self, term: &Term) -> Option<usize> {
+        term.count.map(|_| self.operator)
+    }
+}
+
 /// Reads the part `tile` of an operator's range from a file whose dims may stand in another order.
 pub fn read_member<S: Scalar>(
     data: &Data,
@@ -338,8 +420,20 @@ pub fn read_member<S: Scalar>(
     tile: &Tile,
     out: &mut [S],
 ) -> Result<Loaded, Fault> {
-    let mut in_file = Tile::whole(&header.shape);
-    for (axis, dim) in header.shape.dims().iter().enumerate() {
+    read_by_name(&header.shape, operator, tile, out, |in_file, out| data.read(data_dir, in_file, out))
+}
+
+/// The part `tile` of an operator's range, by a function that reads parts of `shape`: the same dims in another order, and
+/// perhaps one for several operators.
+fn read_by_name<S: Scalar, T>(
+    shape: &Shape,
+    operator: Option<usize>,
+    tile: &Tile,
+    out: &mut [S],
+    read: impl FnOnce(&Tile, &mut [S]) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut in_file = Tile::whole(shape);
+    for (axis, dim) in shape.dims().iter().enumerate() {
         let selection = match (tile.selection(&dim.name), operator) {
             (Some(selection), _) => selection,
             (None, Some(index)) if dim.name == OPERATOR_DIM => Selection { start: index, step: 1, count: 1 },
@@ -348,12 +442,12 @@ pub fn read_member<S: Scalar>(
         in_file = in_file.with(axis, selection);
     }
     let wanted: Vec<&str> = tile.of().names().collect();
-    let found: Vec<&str> = header.shape.names().filter(|name| tile.of().axis(name).is_some()).collect();
+    let found: Vec<&str> = shape.names().filter(|name| tile.of().axis(name).is_some()).collect();
     if wanted == found {
-        return data.read(data_dir, &in_file, out);
+        return read(&in_file, out);
     }
     let mut as_in_file = vec![S::default(); out.len()];
-    let loaded = data.read(data_dir, &in_file, &mut as_in_file)?;
+    let loaded = read(&in_file, &mut as_in_file)?;
     let sizes: Vec<usize> = found.iter().map(|name| tile.selection(name).map_or(1, |s| s.count)).collect();
     let order: Vec<usize> = wanted.iter().filter_map(|name| found.iter().position(|other| other == name)).collect();
     let array = ndarray::ArrayViewD::from_shape(sizes, &as_in_file)

@@ -3,23 +3,18 @@
 use std::path::Path;
 
 use super::cli::SolveArgs;
-use super::given::Given;
 use super::phases::{Phases, peak_memory};
-use super::progress::Display;
-use super::report::{DataReport, Report, history, seconds, traffic};
-use super::resolve::{Measurements, Resolved};
+use super::report::{DataReport, Histories, Report, seconds, traffic};
+use super::resolve::Resolved;
+use super::solve::{Solved, check_first_guess, solve};
 use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
 use crate::comm::{Reduction, Team, Through};
-use crate::config::{Job, PseudoInverseMode, Solve};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
 use crate::scalar::Scalar;
-use crate::solver::{
-    Exact, NormSquaredEstimate, Normal, Outcome, Progress, PseudoInverse, Solution, Start, Status, norm_squared,
-    pseudo_inverse, stop, with_trouble_rules,
-};
+use crate::solver::Status;
 use crate::space::Vector;
-use crate::stack::{Stack, human_bytes};
+use crate::stack::human_bytes;
 
 /// Does a job. Collective: yes.
 pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Ending, Error> {
@@ -42,9 +37,7 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     phases.lap("config");
 
     let resolved = Resolved::open(&team, &job, &args.common)?;
-    let guess = job.solve.first_guess.as_deref().filter(|path| *path != Path::new(Solve::LOCAL_MEAN));
-    let guess = guess.map_or(Ok(()), |path| first_guess(path).check(&job.model.dims));
-    team.agree(guess.map_err(|fault| fault.in_phase(Phase::Open)))?;
+    team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
     phases.lap("open");
     with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, threads, phases, args))
 }
@@ -104,7 +97,7 @@ fn solve_and_write<S: Scalar>(
     }
 
     let before_solve = team.meter().all();
-    let (solution, norm) = solve(context, &stack, job, &measurements)?;
+    let solved = solve(context, &stack, resolved, &measurements)?;
     let after_solve = team.meter().all();
     phases.lap("solve");
     let (in_operators, in_sums) = stack.seconds();
@@ -112,19 +105,14 @@ fn solve_and_write<S: Scalar>(
     phases.add("sums", in_sums);
 
     let relative_error = match &measurements.truth {
-        Some(truth) => Some(relative_error(team, &solution.x, truth)?),
+        Some(truth) => Some(relative_error(team, &solved.x, truth)?),
         None => None,
     };
     let folder = &job.output.folder;
-    let steps: &[Progress] = solution.outcome.as_ref().map_or(&[], |outcome| &outcome.history);
-    let (status, stop_rule, stop_reason) = ending(&solution);
-    let residuals = history(steps, |step| step.relative_residual);
-    let normal_residuals = history(steps, |step| step.relative_normal_residual);
-    let window = if team.rank() == 0 {
-        write_pictures(folder, &solution, &residuals, &normal_residuals).map(Some)
-    } else {
-        Ok(None)
-    };
+    let iterations = solved.steps().len().saturating_sub(1);
+    let (status, stop_rule, stop_reason) = solved.ending();
+    let histories = Histories::of(solved.steps());
+    let window = if team.rank() == 0 { write_pictures(folder, &solved, &histories).map(Some) } else { Ok(None) };
     let window = team.agree(window.map_err(|fault| fault.in_phase(Phase::Write)))?;
     phases.lap("write");
 
@@ -134,13 +122,16 @@ fn solve_and_write<S: Scalar>(
         status,
         stop_rule,
         stop_reason,
-        iterations: steps.len().saturating_sub(1),
-        relative_residual: residuals,
-        relative_normal_residual: normal_residuals,
-        true_relative_residual: solution.true_relative_residual,
-        true_relative_normal_residual: solution.true_relative_normal_residual,
+        iterations,
+        relative_residual: histories.relative_residual,
+        relative_normal_residual: histories.relative_normal_residual,
+        relative_optimality: histories.relative_optimality,
+        objective: histories.objective,
+        true_relative_residual: solved.true_relative_residual,
+        true_relative_normal_residual: solved.true_relative_normal_residual,
+        true_objective: solved.true_objective,
         relative_error,
-        norm_squared: norm,
+        norm_squared: solved.norm_squared,
         pseudo_inverse: name_of(&job.solve.pseudo_inverse),
         ranks: team.size(),
         hosts: team.hosts(),
@@ -158,7 +149,7 @@ fn solve_and_write<S: Scalar>(
             not_finite: measurements.not_finite,
         },
         seconds: seconds(spreads),
-        comm: traffic(team, &before_solve, &after_solve, steps.len().saturating_sub(1)),
+        comm: traffic(team, &before_solve, &after_solve, iterations),
         peak_memory_bytes: peaks.iter().map(|rank| rank[0] as u64).collect(),
         window: window.map(|window| [window.low, window.high]),
         config: serde_json::to_value(job).unwrap_or_default(),
@@ -172,71 +163,6 @@ fn solve_and_write<S: Scalar>(
     Ok(if args.require_converged && !converged { Ending::NotReached } else { Ending::Done })
 }
 
-fn first_guess(path: &Path) -> Given<'_> {
-    Given { key: "solve.first_guess", path, like: "model" }
-}
-
-/// The solution, and the squared norm if the config asks for it.
-fn solve<S: Scalar>(
-    context: &Context,
-    stack: &Stack<S>,
-    job: &Job,
-    measurements: &Measurements<S>,
-) -> Result<(Solution<S>, Option<f64>), Error> {
-    let team = stack.team();
-    let start_at_mean = job.solve.first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN));
-    let guess = match &job.solve.first_guess {
-        Some(path) if !start_at_mean => {
-            let read = super::apply::read_model(stack, &first_guess(path));
-            Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
-        }
-        _ => None,
-    };
-    let method = job.solve.method.clone();
-    let most = method.most_iterations();
-    let has_floor = method.residual_has_a_floor();
-    let how = match job.solve.pseudo_inverse {
-        PseudoInverseMode::Exact => PseudoInverse::Exact(Exact {
-            method,
-            preconditioner: job.solve.preconditioner.clone(),
-            start: if start_at_mean { Start::LocalMean } else { Start::Zero },
-        }),
-        PseudoInverseMode::LocalMean => PseudoInverse::LocalMean(method),
-    };
-    let tolerance = &job.solve.tolerance;
-    let floor = if has_floor { Normal::<S>::residual_resolution() } else { 0.0 };
-    if let Some(asked) = tolerance.relative_residual.filter(|asked| *asked < floor) {
-        tracing::warn!(
-            "a relative residual of {asked:.1e} cannot be told from {floor:.1e} in {}: that rule will not stop the solve; \
-             use f64, the method \"cgls\", or a tolerance on the normal residual",
-            S::NAME
-        );
-    }
-    let begin = team.seconds();
-    let rules = [
-        tolerance.relative_residual.map(stop::relative_residual),
-        tolerance.relative_normal_residual.map(stop::relative_normal_residual),
-        tolerance.relative_system_residual.map(stop::relative_system_residual),
-        job.solve.wall_time_s.map(|seconds| stop::wall_time(begin + seconds)),
-        Some(stop::iterations(most)),
-    ];
-    let rule = with_trouble_rules(rules.into_iter().flatten());
-    let mut display = Display::new(context.speech, team.rank(), most);
-    let solution = pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, &mut display)?;
-    drop(display);
-    if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solution.outcome {
-        team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
-    }
-    let norm = match &job.norm {
-        Some(norm) => match norm_squared(stack, &norm.method.clone().into(), &mut |_: &Progress| ())? {
-            NormSquaredEstimate::Value { value, .. } => Some(value),
-            NormSquaredEstimate::Bounds { .. } => None,
-        },
-        None => None,
-    };
-    Ok((solution, norm))
-}
-
 fn relative_error<S: Scalar>(team: &Team, x: &Vector<S>, truth: &Vector<S>) -> Result<f64, Error> {
     let mut difference = x.clone();
     difference.axpy(-1.0, truth);
@@ -244,26 +170,10 @@ fn relative_error<S: Scalar>(team: &Team, x: &Vector<S>, truth: &Vector<S>) -> R
     Ok((wrong / all).sqrt())
 }
 
-fn ending<S>(solution: &Solution<S>) -> (Status, &'static str, String) {
-    match &solution.outcome {
-        Some(Outcome { status, stop, .. }) => (*status, stop.rule, stop.reason.clone()),
-        None => {
-            let normal_residual = solution.true_relative_normal_residual;
-            let reason = format!("an approximation; its global normal residual is {normal_residual:.3e} of ‖Aᴴy‖");
-            (Status::LimitReached, "local mean", reason)
-        }
-    }
-}
-
 /// `x.npy`, `x.png` and `convergence.png`; returns the grey window of the picture.
-fn write_pictures<S: Scalar>(
-    folder: &Path,
-    solution: &Solution<S>,
-    residuals: &[Option<f64>],
-    normal_residuals: &[Option<f64>],
-) -> Result<io::Window, Fault> {
-    let x = solution.x.as_slice();
-    let shape = &solution.x.space().blocks()[0].shape;
+fn write_pictures<S: Scalar>(folder: &Path, solved: &Solved<S>, histories: &Histories) -> Result<io::Window, Fault> {
+    let x = solved.x.as_slice();
+    let shape = &solved.x.space().blocks()[0].shape;
     io::write_npy(&folder.join("x.npy"), shape, x)?;
     // of a volume the middle slice, of a line a strip
     let sizes = shape.sizes();
@@ -275,13 +185,9 @@ fn write_pictures<S: Scalar>(
     let slices = x.len() / (rows * columns);
     let middle = &x[slices / 2 * rows * columns..][..rows * columns];
     let window = io::write_image(&folder.join("x.png"), middle, rows, columns)?;
-    let plain = |numbers: &[Option<f64>]| -> Vec<f64> { numbers.iter().map(|n| n.unwrap_or(f64::NAN)).collect() };
-    let (residuals, normal_residuals) = (plain(residuals), plain(normal_residuals));
-    io::write_convergence(
-        &folder.join("convergence.png"),
-        "Convergence",
-        &[("residual |Ax - y| / |y|", &residuals), ("normal residual |A*(Ax - y)| / |A*y|", &normal_residuals)],
-    )?;
+    let curves = histories.curves();
+    let curves: Vec<(&str, &[f64])> = curves.iter().map(|(name, numbers)| (*name, numbers.as_slice())).collect();
+    io::write_convergence(&folder.join("convergence.png"), "Convergence", &curves)?;
     Ok(window)
 }
 
@@ -299,6 +205,9 @@ fn tell(report: &Report, folder: &Path) {
         tracing::info!("stopped after {} iterations: {}", report.iterations, report.stop_reason);
     }
     tracing::info!("relative residual of the result: {:.6}", report.true_relative_residual);
+    if let Some(objective) = report.true_objective {
+        tracing::info!("objective of the result: {objective:.6e}");
+    }
     if let Some(error) = report.relative_error {
         tracing::info!("relative error against the true image: {error:.6}");
     }

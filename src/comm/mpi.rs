@@ -2,13 +2,15 @@
 //! ends the job when a rank panics (without that, the others would wait for ever).
 
 use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
 use std::rc::Rc;
 
 use mpi::collective::SystemOperation;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
 use mpi::topology::{Color, SimpleCommunicator};
-use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root, Source};
+use mpi::traits::{AsRaw, Communicator, CommunicatorCollectives, Equivalence, Root, Source};
 
 use super::{Buf, BufMut, Comm, MESSAGE, NodeCell, Reduce};
 
@@ -57,9 +59,27 @@ impl Session {
     }
 }
 
+/// `MPI_IN_PLACE`, if the library is one whose value is known. An address in a macro of C, which rsmpi does not pass on.
+///
+/// With it a sum of 2²⁰ `f64` takes a tenth less time than into another buffer, and a quarter less than if it is then
+/// copied back.
+fn in_place() -> Option<isize> {
+    let library = mpi::environment::library_version().unwrap_or_default();
+    let is_one_of = |names: &[&str]| names.iter().any(|name| library.contains(name));
+    if is_one_of(&["Open MPI"]) {
+        Some(1)
+    } else if is_one_of(&["MPICH", "MVAPICH", "Intel(R) MPI"]) {
+        Some(-1) // they share a binary interface
+    } else {
+        None
+    }
+}
+
 struct Mpi {
     node: NodeCell, // before the communicator that it was split from
     comm: SimpleCommunicator,
+    in_place: Option<isize>,
+    /// Where sums arrive if they cannot be made in place.
     scratch: RefCell<Scratch>,
 }
 
@@ -73,7 +93,7 @@ struct Scratch {
 
 impl Mpi {
     fn new(comm: SimpleCommunicator) -> Self {
-        Mpi { node: NodeCell::default(), comm, scratch: RefCell::default() }
+        Mpi { node: NodeCell::default(), comm, in_place: in_place(), scratch: RefCell::default() }
     }
 
     fn reduce<T: Equivalence + Copy + Default>(&self, values: &mut [T], scratch: &mut Vec<T>, how: Reduce) {
@@ -82,13 +102,28 @@ impl Mpi {
             Reduce::Max => SystemOperation::max(),
             Reduce::Min => SystemOperation::min(),
         };
-        if scratch.len() < values.len().min(MESSAGE) {
-            scratch.resize(values.len().min(MESSAGE), T::default());
-        }
+        let Some(in_place) = self.in_place else {
+            scratch.resize(scratch.len().max(values.len().min(MESSAGE)), T::default());
+            for piece in values.chunks_mut(MESSAGE) {
+                let result = &mut scratch[..piece.len()];
+                self.comm.all_reduce_into(&*piece, result, operation);
+                piece.copy_from_slice(result);
+            }
+            return;
+        };
         for piece in values.chunks_mut(MESSAGE) {
-            let result = &mut scratch[..piece.len()];
-            self.comm.all_reduce_into(&*piece, result, operation);
-            piece.copy_from_slice(result);
+            // SAFETY: what rsmpi's `all_reduce_into` passes for `piece`, which is borrowed mutably, but for the first
+            // argument: with this one, the standard says, terms are taken from the buffer that the result goes to
+            unsafe {
+                mpi::ffi::MPI_Allreduce(
+                    in_place as *const c_void,
+                    piece.as_mut_ptr().cast(),
+                    piece.len() as c_int,
+                    T::equivalent_datatype().as_raw(),
+                    operation.as_raw(),
+                    self.comm.as_raw(),
+                );
+            }
         }
     }
 
@@ -98,46 +133,22 @@ impl Mpi {
         }
     }
 
-    /// Rounds of at most `MESSAGE` elements per rank, so that no count or displacement passes a C `int`.
-    fn gather_slice<T: Equivalence + Copy + Default>(
-        &self,
-        send: &[T],
-        receive: &mut [T],
-        counts: &[usize],
-        root: Option<usize>,
-    ) {
+    /// Straight into its place, in rounds over so much of the result that no count or displacement passes a C `int`.
+    fn gather_slice<T: Equivalence>(&self, send: &[T], receive: &mut [T], counts: &[usize], root: Option<usize>) {
         assert_eq!(send.len(), counts[self.rank()], "gather: rank {} sends another length than planned", self.rank());
         let gets = root.is_none_or(|root| root == self.rank());
         assert!(!gets || receive.len() == counts.iter().sum::<usize>(), "gather: the receive buffer does not fit");
-        let chunk = (i32::MAX as usize / counts.len()).min(MESSAGE);
-        let longest = counts.iter().copied().max().unwrap_or(0);
-        let mut staging = Vec::new();
-        for done in (0..longest).step_by(chunk) {
-            let now: Vec<i32> = counts.iter().map(|n| n.saturating_sub(done).min(chunk) as i32).collect();
-            let starts = starts(&now);
-            let mine = &send[done.min(send.len())..(done + chunk).min(send.len())];
-            if gets {
-                staging.resize(now.iter().sum::<i32>() as usize, T::default());
-            }
-            match root {
-                Some(root) if gets => {
-                    let mut partition = PartitionMut::new(&mut staging[..], &now[..], &starts[..]);
-                    self.comm.process_at_rank(root as i32).gather_varcount_into_root(mine, &mut partition);
-                }
-                Some(root) => self.comm.process_at_rank(root as i32).gather_varcount_into(mine),
-                None => {
-                    let mut partition = PartitionMut::new(&mut staging[..], &now[..], &starts[..]);
-                    self.comm.all_gather_varcount_into(mine, &mut partition);
-                }
-            }
-            if gets {
-                let mut base = 0;
-                for rank in 0..counts.len() {
-                    let (from, len) = (starts[rank] as usize, now[rank] as usize);
-                    let at = base + done.min(counts[rank]);
-                    receive[at..at + len].copy_from_slice(&staging[from..from + len]);
-                    base += counts[rank];
-                }
+        let mut sent = 0;
+        for (window, counts) in rounds(counts, i32::MAX as usize) {
+            let mine = &send[sent..][..counts[self.rank()] as usize];
+            sent += mine.len();
+            let starts = starts(&counts);
+            let mut into = gets.then(|| PartitionMut::new(&mut receive[window], &counts[..], &starts[..]));
+            match (root.map(|root| self.comm.process_at_rank(root as i32)), &mut into) {
+                (Some(root), Some(into)) => root.gather_varcount_into_root(mine, into),
+                (Some(root), None) => root.gather_varcount_into(mine),
+                (None, Some(into)) => self.comm.all_gather_varcount_into(mine, into),
+                (None, None) => unreachable!("without a root everybody gets all"),
             }
         }
     }
@@ -155,6 +166,22 @@ impl Mpi {
         let mut to = PartitionMut::new(receive, &counts[..], &receive_starts[..]);
         self.comm.all_to_all_varcount_into(&from, &mut to);
     }
+}
+
+/// Cuts the parts of all ranks, one behind the other, into windows of a length; with how much of each part lies there.
+fn rounds(counts: &[usize], length: usize) -> impl Iterator<Item = (Range<usize>, Vec<i32>)> {
+    let total: usize = counts.iter().sum();
+    (0..total).step_by(length).map(move |begin| {
+        let window = begin..(begin + length).min(total);
+        let mut start = 0;
+        let overlap = |count: &usize| {
+            let part = start..start + count;
+            start = part.end;
+            part.end.min(window.end).saturating_sub(part.start.max(window.start)) as i32
+        };
+        let inside = counts.iter().map(overlap).collect();
+        (window, inside)
+    })
 }
 
 fn starts(counts: &[i32]) -> Vec<i32> {
@@ -237,5 +264,32 @@ impl Comm for Mpi {
             self.host()
         );
         SimpleCommunicator::world().abort(101)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_cover_each_part_once_and_in_order() {
+        for counts in [vec![3, 0, 7, 1], vec![0, 0, 5], vec![10], vec![4, 4, 4]] {
+            let total: usize = counts.iter().sum();
+            for length in [1, 2, 3, 4, 5, total, 100] {
+                let (mut end, mut sums) = (0, vec![0; counts.len()]);
+                for (window, inside) in rounds(&counts, length) {
+                    assert_eq!((window.start, inside.iter().sum::<i32>() as usize), (end, window.len()));
+                    assert!(window.len() <= length && !window.is_empty());
+                    // the parts of a window lie there in the order of ranks: of a later rank only after all of an earlier
+                    for rank in 0..counts.len() {
+                        sums[rank] += inside[rank] as usize;
+                        assert!(inside[rank] == 0 || (0..rank).all(|before| sums[before] == counts[before]));
+                    }
+                    end = window.end;
+                }
+                assert_eq!((end, &sums), (total, &counts));
+            }
+        }
+        assert_eq!(rounds(&[0, 0], 3).count(), 0);
     }
 }

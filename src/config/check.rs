@@ -1,7 +1,13 @@
 //! Ranges: what has the right type and still makes no sense. What needs files to be judged is judged where they are read.
 
+use std::path::Path;
+
 use super::place::Trouble;
-use super::{Job, NormMethod, PseudoInverseMode, Tolerances};
+use super::{Job, NormMethod, PseudoInverseMode, ScalarKind, Solve, SolveMethod, Tolerances};
+use crate::error::Fault;
+use crate::range::{is_not_negative, is_positive};
+use crate::recon::fidelity::AnyFidelity;
+use crate::recon::{AnyMinimiser, Loss, no_gradient};
 use crate::solver::{AnyMethod, AnyPreconditioner, ChebyshevParams, SystemKind};
 
 type Checked = Result<(), Trouble>;
@@ -62,7 +68,10 @@ impl Job {
                 return trouble(&format!("{path}.count"), "must be at least 1, got 0 operators", Some(hint));
             }
             if let Some(Err(fault)) = term.noise.as_ref().map(|noise| noise.check()) {
-                return trouble(&format!("{path}.noise"), &fault.text, None);
+                return in_table(&format!("{path}.noise"), &fault);
+            }
+            if let Some(Err(fault)) = term.fidelity.as_ref().map(|fidelity| fidelity.check()) {
+                return in_table(&format!("{path}.fidelity"), &fault);
             }
             at_least_one(&format!("{path}.groups"), term.groups.unwrap_or(1))?;
             for (dim, cut) in &term.split {
@@ -73,39 +82,35 @@ impl Job {
     }
 
     fn check_solve(&self) -> Checked {
-        let method = &self.solve.method;
+        let Solve { method, loss, pseudo_inverse, first_guess, wall_time_s, .. } = &self.solve;
         at_least_one("solve.method.max_iter", method.most_iterations())?;
-        let damping = method.damping();
-        if !(damping.is_finite() && damping >= 0.0) {
-            let text = format!("must be zero or a positive number, got {damping}");
-            return trouble("solve.method.damping", &text, None);
-        }
-        positive("solve.method.condition_limit", method.condition_limit())?;
+        not_negative("solve.method.damping", method.damping())?;
         match method {
-            AnyMethod::Landweber(landweber) => positive("solve.method.step", landweber.step)?,
-            AnyMethod::Chebyshev(ChebyshevParams { lower, upper, .. }) => {
-                positive("solve.method.upper", *upper)?;
-                if let Some(lower) = lower.filter(|lower| !(lower.is_finite() && *lower >= 0.0)) {
-                    let text = format!("must be zero or a positive number, got {lower}");
-                    return trouble("solve.method.lower", &text, None);
-                }
-                if *lower == Some(0.0) && damping == 0.0 {
-                    let text = "must be positive where there is no damping, got 0";
-                    return trouble("solve.method.lower", text, None);
-                }
-                if let (Some(lower), Some(upper)) = (lower, upper)
-                    && lower > upper
-                {
-                    let text = format!("must be at most `upper`, {upper}, got {lower}");
-                    return trouble("solve.method.lower", &text, None);
+            SolveMethod::LeastSquares(method) => {
+                check_least_squares(method)?;
+                self.check_no_fidelity(method)?;
+                if *loss == Loss::Mean {
+                    let text = format!("`{}` minimises the sum, ‖A x − y‖²", method.kind());
+                    return trouble("solve.loss", &text, Some("leave it out; `damping` weighs against the sum"));
                 }
             }
-            _ => {}
+            SolveMethod::Minimiser(method) => {
+                self.check_minimiser(method)?;
+                if *pseudo_inverse == PseudoInverseMode::LocalMean {
+                    let text = format!("`{}` has no local mean", method.kind());
+                    let hint = "use a method for least squares, or set solve.pseudo_inverse to \"exact\"";
+                    return trouble("solve.pseudo_inverse", &text, Some(hint));
+                }
+                if first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN)) {
+                    let text = format!("`{}` has no local mean to start from", method.kind());
+                    return trouble("solve.first_guess", &text, Some("name an npy file, or leave it out"));
+                }
+            }
         }
         self.check_preconditioner()?;
         self.check_tolerances()?;
-        positive("solve.wall_time_s", self.solve.wall_time_s)?;
-        match (&self.solve.first_guess, self.solve.pseudo_inverse) {
+        positive("solve.wall_time_s", *wall_time_s)?;
+        match (first_guess, pseudo_inverse) {
             (Some(_), PseudoInverseMode::LocalMean) => {
                 let text = "the operators of a local mean are solved from zero, each alone: no guess is used";
                 trouble("solve.first_guess", text, Some("leave it out, or set solve.pseudo_inverse to \"exact\""))
@@ -114,9 +119,50 @@ impl Job {
         }
     }
 
+    /// The terms that have a fidelity, each with the path to it.
+    fn fidelities(&self) -> impl Iterator<Item = (String, &AnyFidelity)> {
+        let terms = self.terms.iter().enumerate();
+        terms.filter_map(|(place, term)| Some((format!("terms[{place}].fidelity"), term.fidelity.as_ref()?)))
+    }
+
+    fn check_no_fidelity(&self, method: &AnyMethod) -> Checked {
+        let Some((path, _)) = self.fidelities().next() else { return Ok(()) };
+        let text = format!("method `{}` minimises ‖A x − y‖² and knows no fidelity", method.kind());
+        let hint = "leave it out, or set solve.method.kind to \"gradient_descent\" (smooth fidelities) or \"primal_dual\" \
+                    (all fidelities)";
+        trouble(&path, &text, Some(hint))
+    }
+
+    fn check_minimiser(&self, method: &AnyMinimiser) -> Checked {
+        let complex = matches!(self.model.scalar, ScalarKind::ComplexF32 | ScalarKind::ComplexF64);
+        if complex && method.non_negative() {
+            let text = format!("is for real models, model.scalar is \"{}\"", self.model.scalar.name());
+            return trouble("solve.method.non_negative", &text, None);
+        }
+        for (path, fidelity) in self.fidelities() {
+            if complex && fidelity.is_real() {
+                let (kind, scalar) = (fidelity.kind(), self.model.scalar.name());
+                let text = format!("`{kind}` is for real measurements, model.scalar is \"{scalar}\"");
+                return trouble(&path, &text, Some("set model.scalar to \"f32\" or \"f64\""));
+            }
+            if matches!(method, AnyMinimiser::GradientDescent(_)) && !fidelity.is_smooth() {
+                let Fault { text, hint, .. } = no_gradient(fidelity.kind());
+                return trouble(&path, &text, hint.as_deref());
+            }
+        }
+        match method {
+            AnyMinimiser::GradientDescent(descent) => positive("solve.method.step", descent.step),
+            AnyMinimiser::PrimalDual(primal_dual) => positive("solve.method.balance", Some(primal_dual.balance)),
+        }
+    }
+
     fn check_preconditioner(&self) -> Checked {
         let Some(preconditioner) = &self.solve.preconditioner else { return Ok(()) };
-        if !self.solve.method.may_be_preconditioned() {
+        let may_be = match &self.solve.method {
+            SolveMethod::LeastSquares(method) => method.may_be_preconditioned(),
+            SolveMethod::Minimiser(_) => false,
+        };
+        if !may_be {
             let text = format!("method `{}` cannot use it as it is set up", self.solve.method.kind());
             let hint = "preconditioners are for `method = { kind = \"cg\" }` on the normal system";
             return trouble("solve.preconditioner", &text, Some(hint));
@@ -133,22 +179,62 @@ impl Job {
     }
 
     fn check_tolerances(&self) -> Checked {
-        let Tolerances { relative_residual, relative_normal_residual, relative_system_residual } =
-            &self.solve.tolerance;
-        positive("solve.tolerance.relative_residual", *relative_residual)?;
-        positive("solve.tolerance.relative_normal_residual", *relative_normal_residual)?;
-        positive("solve.tolerance.relative_system_residual", *relative_system_residual)?;
-        let outer = self.solve.method.system() == Some(SystemKind::ForwardAdjoint);
-        let unknown = "the method does not know this number";
-        if outer && relative_normal_residual.is_some() {
-            let hint = "with `system = \"forward_adjoint\"` ask for relative_residual or relative_system_residual";
-            return trouble("solve.tolerance.relative_normal_residual", unknown, Some(hint));
-        }
-        if !outer && relative_system_residual.is_some() {
-            let hint = "it is for `system = \"forward_adjoint\"`; otherwise ask for relative_normal_residual";
-            return trouble("solve.tolerance.relative_system_residual", unknown, Some(hint));
+        let Tolerances {
+            relative_residual,
+            relative_normal_residual,
+            relative_optimality,
+            relative_change,
+            relative_system_residual,
+        } = self.solve.tolerance;
+        // for each number that the method does not know, what to ask for
+        let of_minimisers =
+            "it is for the methods `gradient_descent` and `primal_dual`; otherwise ask for relative_normal_residual";
+        let of_outer = "it is for `system = \"forward_adjoint\"`; otherwise ask for relative_normal_residual";
+        let (normal, minimiser, outer) = match &self.solve.method {
+            SolveMethod::Minimiser(_) => (Some("ask for relative_optimality"), None, Some(of_outer)),
+            SolveMethod::LeastSquares(method) if method.system() == Some(SystemKind::ForwardAdjoint) => {
+                let hint = "with `system = \"forward_adjoint\"` ask for relative_residual or relative_system_residual";
+                (Some(hint), Some(of_minimisers), None)
+            }
+            SolveMethod::LeastSquares(_) => (None, Some(of_minimisers), Some(of_outer)),
+        };
+        for (name, asked, unknown) in [
+            ("relative_residual", relative_residual, None),
+            ("relative_normal_residual", relative_normal_residual, normal),
+            ("relative_optimality", relative_optimality, minimiser),
+            ("relative_change", relative_change, minimiser),
+            ("relative_system_residual", relative_system_residual, outer),
+        ] {
+            let path = format!("solve.tolerance.{name}");
+            positive(&path, asked)?;
+            if asked.is_some() && unknown.is_some() {
+                return trouble(&path, "the method does not know this number", unknown);
+            }
         }
         Ok(())
+    }
+}
+
+fn check_least_squares(method: &AnyMethod) -> Checked {
+    positive("solve.method.condition_limit", method.condition_limit())?;
+    match method {
+        AnyMethod::Landweber(landweber) => positive("solve.method.step", landweber.step),
+        AnyMethod::Chebyshev(ChebyshevParams { lower, upper, damping, .. }) => {
+            positive("solve.method.upper", *upper)?;
+            let Some(lower) = *lower else { return Ok(()) };
+            not_negative("solve.method.lower", lower)?;
+            if lower == 0.0 && *damping == 0.0 {
+                return trouble("solve.method.lower", "must be positive where there is no damping, got 0", None);
+            }
+            match upper {
+                Some(upper) if lower > *upper => {
+                    let text = format!("must be at most `upper`, {upper}, got {lower}");
+                    trouble("solve.method.lower", &text, None)
+                }
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
     }
 }
 
@@ -158,11 +244,25 @@ fn at_least_one(path: &str, value: usize) -> Checked {
 
 fn positive(path: &str, value: Option<f64>) -> Checked {
     match value {
-        Some(value) if !(value.is_finite() && value > 0.0) => {
+        Some(value) if !is_positive(value) => {
             trouble(path, &format!("must be a positive number, got {value}"), Some("leave it out for no limit"))
         }
         _ => Ok(()),
     }
+}
+
+fn not_negative(path: &str, value: f64) -> Checked {
+    match is_not_negative(value) {
+        true => Ok(()),
+        false => trouble(path, &format!("must be zero or a positive number, got {value}"), None),
+    }
+}
+
+/// The fault of a table, at the key that it names first.
+fn in_table(path: &str, fault: &Fault) -> Checked {
+    let key = fault.text.strip_prefix('`').and_then(|text| text.split_once('`'));
+    let path = key.map_or_else(|| path.to_owned(), |(key, _)| format!("{path}.{key}"));
+    trouble(&path, &fault.text, fault.hint.as_deref())
 }
 
 fn trouble(path: &str, text: &str, hint: Option<&str>) -> Checked {

@@ -2,7 +2,7 @@
 //!
 //! [`Job`] is the root and names the tables; each table has a file of its own. A `{ kind = "…" }` table is the
 //! parameter struct of the very thing it names: [`AnyPhysics`], [`Data`](crate::io::Data),
-//! [`AnyMethod`](crate::solver::AnyMethod). The doc comments of all these fields are what `stackphys schema` prints, so they
+//! [`AnyFidelity`](crate::recon::fidelity::AnyFidelity), [`AnyMethod`](crate::solver::AnyMethod). The doc comments of all these fields are what `stackphys schema` prints, so they
 //! are written for the user.
 //!
 //! A job is read in steps, one file each: `load` (parse, then in order) → `set` (overrides) → the structs → `each`
@@ -46,7 +46,7 @@ pub use normal::Normal;
 pub use output::Output;
 pub use run::Run;
 pub use schema::schema;
-pub use solve::{PseudoInverseMode, Solve, Tolerances};
+pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
 pub use term::{Cut, Term};
 
 pub use crate::physics::AnyPhysics;

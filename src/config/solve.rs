@@ -3,21 +3,26 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::solver::{AnyMethod, AnyPreconditioner};
+use crate::kinds;
+use crate::recon::{AnyMinimiser, Loss};
+use crate::solver::{AnyMethod, AnyPreconditioner, CgParams, StepMessages, SystemKind};
 
 /// How to solve for `x`, and when to stop. The first rule that says stop is named in the report.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Solve {
-    /// The iterative method.
-    pub method: AnyMethod,
+    /// The iterative method. Those that know fidelities other than least squares are `gradient_descent` and `primal_dual`.
+    pub method: SolveMethod,
     /// What makes conjugate gradients on the normal system faster. Left out: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preconditioner: Option<AnyPreconditioner>,
     /// Whether the whole stack is solved, or each operator by itself and the answers averaged.
     pub pseudo_inverse: PseudoInverseMode,
+    /// Whether the fidelities of the operators are summed or averaged; for `gradient_descent` and `primal_dual`.
+    pub loss: Loss,
     /// Stop when a residual is small enough.
     pub tolerance: Tolerances,
     /// Stop after this many seconds of iterating, by the clock of rank 0.
@@ -27,6 +32,77 @@ pub struct Solve {
     /// averaged. Left out: zero.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_guess: Option<PathBuf>,
+}
+
+/// What `solve.method` can name: all of [`AnyMethod`], for plain least squares, and all of [`AnyMinimiser`], for any fidelity.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SolveMethod {
+    /// Minimises ‖A x − y‖² + λ‖x‖².
+    LeastSquares(AnyMethod),
+    /// Minimises Σ d_i(A_i x, y_i) + ½ λ‖x‖².
+    Minimiser(AnyMinimiser),
+}
+
+impl Default for SolveMethod {
+    fn default() -> Self {
+        SolveMethod::LeastSquares(CgParams::default().into())
+    }
+}
+
+impl<'de> Deserialize<'de> for SolveMethod {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let table = toml::Table::deserialize(from)?;
+        let known = [AnyMethod::KINDS, AnyMinimiser::KINDS].concat();
+        let (kind, _) = kinds::chosen(table.clone(), "kind", &known).map_err(D::Error::custom)?;
+        let read = match AnyMinimiser::KINDS.contains(&kind.as_str()) {
+            true => AnyMinimiser::deserialize(table).map(SolveMethod::Minimiser),
+            false => AnyMethod::deserialize(table).map(SolveMethod::LeastSquares),
+        };
+        read.map_err(|error| D::Error::custom(error.message()))
+    }
+}
+
+impl SolveMethod {
+    /// The name by which a config chooses it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LeastSquares(method) => method.kind(),
+            Self::Minimiser(method) => method.kind(),
+        }
+    }
+    /// Whether a step applies `AᴴA` and nothing else of the stack.
+    pub fn applies_normal(&self) -> bool {
+        matches!(self, Self::LeastSquares(method) if method.system() == Some(SystemKind::Normal))
+    }
+    /// The largest number of iterations.
+    pub fn most_iterations(&self) -> usize {
+        match self {
+            Self::LeastSquares(method) => method.most_iterations(),
+            Self::Minimiser(method) => method.most_iterations(),
+        }
+    }
+    /// λ.
+    pub fn damping(&self) -> f64 {
+        match self {
+            Self::LeastSquares(method) => method.damping(),
+            Self::Minimiser(method) => method.damping(),
+        }
+    }
+    /// Vectors that a solve holds: of the model, and of the measurements (beside the data).
+    pub fn vectors(&self) -> [u64; 2] {
+        match self {
+            Self::LeastSquares(method) => method.vectors(),
+            Self::Minimiser(method) => method.vectors(),
+        }
+    }
+    /// What one step sends.
+    pub fn messages(&self) -> StepMessages {
+        match self {
+            Self::LeastSquares(method) => method.messages(),
+            Self::Minimiser(method) => method.messages(),
+        }
+    }
 }
 
 /// Which pseudo-inverse is computed.
@@ -50,6 +126,13 @@ pub struct Tolerances {
     /// Stop when ‖Aᴴ(A x − y) + λx‖ is at most this part of ‖Aᴴ y‖: the least-squares problem is solved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_normal_residual: Option<f64>,
+    /// Only with `gradient_descent` and `primal_dual`: stop when the conditions of a minimum hold up to this part of what they
+    /// were at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relative_optimality: Option<f64>,
+    /// Only with `gradient_descent` and `primal_dual`: stop when a step changes x by at most this part of ‖x‖.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relative_change: Option<f64>,
     /// Only with `system = "forward_adjoint"`: stop when ‖(AAᴴ + λI) u − y‖ is at most this part of ‖y‖.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_system_residual: Option<f64>,

@@ -9,6 +9,7 @@ use super::{AnyPhysics, each};
 use crate::io::Data;
 use crate::kinds::PATH_MARK;
 use crate::physics::noise::AnyNoise;
+use crate::recon::fidelity::AnyFidelity;
 use crate::space::Order;
 
 /// A data term: measurements, and the operators that predict them from `x`.
@@ -28,9 +29,13 @@ pub struct Term {
     /// The forward models that `operator` and `count` stand for.
     #[serde(skip)]
     pub operators: Vec<AnyPhysics>,
-    /// The noise that `simulate` adds to the measurements of this term.
+    /// The noise of measurements that are simulated: by `simulate`, and where the data are a phantom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<AnyNoise>,
+    /// How far predicted measurements are from measured ones; for the methods `gradient_descent` and `primal_dual`. Left
+    /// out: least squares, ½‖A x − y‖².
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<AnyFidelity>,
     /// Cuts each operator into smaller ones along named dimensions of its measurements: `{ angle = { parts = 12 } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub split: BTreeMap<String, Cut>,
@@ -64,7 +69,7 @@ impl Default for Cut {
 
 impl Term {
     /// The keys of the table, for `--set` paths that leave out the only term.
-    pub(super) const KEYS: [&str; 7] = ["name", "data", "operator", "noise", "split", "groups", "count"];
+    pub(super) const KEYS: [&str; 8] = ["name", "data", "operator", "noise", "fidelity", "split", "groups", "count"];
 }
 
 /// Reads the terms, then makes each one's operators, which needs two of its keys at once.

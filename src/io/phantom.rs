@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
+use crate::range::not_negative;
 use crate::space::Shape;
 
 /// Which phantom.
@@ -35,11 +36,8 @@ fn default_seed() -> u64 {
 impl PhantomParams {
     /// Checks that the noise is a finite number from 0 on.
     pub(super) fn check(&self) -> Result<(), Fault> {
-        if self.noise.is_finite() && self.noise >= 0.0 {
-            return Ok(());
-        }
-        Err(Fault::new(format!("`noise` is {}, expected a finite number from 0 on", self.noise))
-            .hint("it is relative to the clean measurements: 0.01 is one percent"))
+        not_negative("noise", self.noise)
+            .map_err(|fault| fault.hint("it is relative to the clean measurements: 0.01 is one percent"))
     }
 
     /// The phantom on a grid of two or three dims.

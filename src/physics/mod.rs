@@ -4,6 +4,7 @@
 //! which implements [`Physics`]) and the **operator** that they build. The registry at the end of this file is the list of
 //! all that a config can name; `docs/add-an-operator.md` walks through adding one.
 
+mod blur;
 mod dense;
 mod diagonal;
 mod identity;
@@ -11,9 +12,11 @@ mod intensity;
 pub mod joseph;
 pub mod noise;
 mod parallel_ct;
+mod threads;
 
 use std::path::Path;
 
+pub use blur::{Blur, BlurParams, Padding, PerDim};
 pub use dense::{Dense, DenseParams};
 pub use diagonal::{Diagonal, DiagonalParams};
 pub use identity::{Identity, IdentityParams};
@@ -116,6 +119,7 @@ macro_rules! registry {
 registry! {
     "parallel_ct" => ParallelCt(ParallelCtParams),
 
+    "blur" => Blur(BlurParams),
     "dense" => Dense(DenseParams),
     "diagonal" => Diagonal(DiagonalParams),
     "identity" => Identity(IdentityParams),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 use crate::kinds::kinds;
 use crate::random::Stream;
+use crate::range::{not_negative, positive};
 use crate::scalar::Scalar;
 
 /// The first of the streams of random numbers that noise is drawn from: one for each operator.
@@ -46,6 +47,16 @@ pub struct Uniform {
     pub half_width: f64,
 }
 
+/// `y = u ± s` for a few measurements at random places, either sign as often; the others stay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Outliers {
+    /// How many: the probability of each measurement, from 0 to 1.
+    pub fraction: f64,
+    /// s: by how much they are off, in the units of the measurements.
+    pub size: f64,
+}
+
 kinds! {
     /// What disturbs measurements.
     ///
@@ -62,6 +73,7 @@ kinds! {
         "poisson" => Poisson(Poisson),
         "poisson_gaussian" => PoissonGaussian(PoissonGaussian),
         "uniform" => Uniform(Uniform),
+        "outliers" => Outliers(Outliers),
     }
 }
 
@@ -72,25 +84,25 @@ impl AnyNoise {
         ("poisson", "gain · Poisson(u / gain): gain"),
         ("poisson_gaussian", "gain · Poisson(u / gain) + σ n: gain, sigma"),
         ("uniform", "u + w, |w| ≤ a: half_width"),
+        ("outliers", "u ± s at a few random places: fraction, size"),
     ];
 
     /// Checks the parameters.
     pub fn check(&self) -> Result<(), Fault> {
-        let at_least_zero = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
-            true => Ok(()),
-            false => Err(Fault::new(format!("`{name}` is {value}, expected a finite number from 0 on"))),
-        };
-        let positive = |name: &str, value: f64| match value.is_finite() && value > 0.0 {
-            true => Ok(()),
-            false => Err(Fault::new(format!("`{name}` is {value}, expected a finite number above 0"))),
-        };
         match self {
-            AnyNoise::Gaussian(Gaussian { sigma }) => at_least_zero("sigma", *sigma),
+            AnyNoise::Gaussian(Gaussian { sigma }) => not_negative("sigma", *sigma),
             AnyNoise::Poisson(Poisson { gain }) => positive("gain", *gain),
             AnyNoise::PoissonGaussian(PoissonGaussian { gain, sigma }) => {
-                positive("gain", *gain).and_then(|()| at_least_zero("sigma", *sigma))
+                positive("gain", *gain).and_then(|()| not_negative("sigma", *sigma))
             }
-            AnyNoise::Uniform(Uniform { half_width }) => at_least_zero("half_width", *half_width),
+            AnyNoise::Uniform(Uniform { half_width }) => not_negative("half_width", *half_width),
+            AnyNoise::Outliers(Outliers { fraction, size }) => {
+                if !(0.0..=1.0).contains(fraction) {
+                    let text = format!("`fraction` is {fraction}, expected a number from 0 to 1");
+                    return Err(Fault::new(text).hint("0.01 is one measurement in a hundred"));
+                }
+                not_negative("size", *size)
+            }
         }
     }
 
@@ -111,6 +123,14 @@ impl AnyNoise {
                     let [re, im] =
                         [2 * k as u64, 2 * k as u64 + 1].map(|k| half_width * (2.0 * stream.uniform(k) - 1.0));
                     *value += S::from_parts(re, im);
+                }
+            }
+            AnyNoise::Outliers(Outliers { fraction, size }) => {
+                for (k, value) in values.iter_mut().enumerate() {
+                    let [which, sign] = [2 * k as u64, 2 * k as u64 + 1].map(|k| stream.uniform(k));
+                    if which < *fraction {
+                        *value += S::from_f64(if sign < 0.5 { -size } else { *size });
+                    }
                 }
             }
         }
@@ -167,6 +187,7 @@ mod tests {
             (AnyNoise::Poisson(Poisson { gain: 2.0 }), 3.0, 6.0),
             (AnyNoise::PoissonGaussian(PoissonGaussian { gain: 0.1, sigma: 0.3 }), 2.0, 0.29),
             (AnyNoise::Uniform(Uniform { half_width: 0.6 }), 2.0, 0.12),
+            (AnyNoise::Outliers(Outliers { fraction: 0.2, size: 3.0 }), 2.0, 1.8),
         ] {
             let (mean, got) = moments(&noise, clean);
             assert!((mean - clean).abs() < 5.0 * (variance / N as f64).sqrt(), "{noise:?}: mean {mean}");
@@ -194,5 +215,17 @@ mod tests {
         assert!(noise.disturb(&mut [1.0, -0.5], 1, 0).unwrap_err().text.contains("number 1 is -0.5"));
         assert!(noise.disturb(&mut [Complex::new(1.0, 0.0)], 1, 0).is_err());
         assert!(AnyNoise::Poisson(Poisson { gain: 0.0 }).check().is_err());
+        assert!(AnyNoise::Outliers(Outliers { fraction: 1.1, size: 3.0 }).check().is_err());
+    }
+
+    #[test]
+    fn outliers_are_few_and_the_others_stay() {
+        let noise = AnyNoise::Outliers(Outliers { fraction: 0.01, size: 4.0 });
+        let mut values = vec![2.0; N];
+        noise.disturb(&mut values, 3, 5).unwrap();
+        let count = |of: f64| values.iter().filter(|value| **value == of).count();
+        let (low, high, same) = (count(-2.0), count(6.0), count(2.0));
+        assert_eq!(low + high + same, N);
+        assert!((900..1100).contains(&(low + high)) && (low as f64 / high as f64 - 1.0).abs() < 0.3, "{low} {high}");
     }
 }

@@ -1,18 +1,24 @@
 //! A data fidelity on a stack: `f(x) = Σ d_i(A_i x, y_i)`, or the mean over operators.
 
-use super::fidelity::AnyFidelity;
+use std::cell::RefCell;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fidelity::{AnyFidelity, distance_squared};
 use crate::error::{Error, Fault, Phase};
 use crate::scalar::Scalar;
 use crate::space::Vector;
 use crate::stack::Stack;
 
 /// How the fidelities of the operators become one number. A sum is the operator's convention, a mean is asked for by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Σ d_i.
     #[default]
     Sum,
-    /// Σ d_i / N.
+    /// Σ d_i / N over the N operators. The parts of an operator that is cut by `split` count as one.
     Mean,
 }
 
@@ -32,7 +38,7 @@ pub enum Loss {
 /// let stack = Stack::<f64>::build(Team::solo(), &factory, Default::default()).unwrap();
 /// let (y, mut x, mut gradient) = (stack.zero_data(), stack.zero_model(), stack.zero_model());
 /// x.fill(3.0);
-/// let fidelities = vec![AnyFidelity::L2(L2 { sigma: 1.0 }), AnyFidelity::L1(L1 {})];
+/// let fidelities = vec![AnyFidelity::L2(L2::default()), AnyFidelity::L1(L1 {})];
 /// let term = DataTerm::new(&stack, &y, fidelities).unwrap();
 /// assert_eq!(term.value(&x).unwrap(), 9.0 + 6.0); // ½·2·3² + 2·3
 /// assert_eq!(term.gradient(&x, &mut gradient).unwrap(), 15.0);
@@ -42,46 +48,77 @@ pub struct DataTerm<'a, X: Scalar, Y: Scalar<Real = X::Real> = X> {
     stack: &'a Stack<X, Y>,
     measured: &'a Vector<Y>,
     fidelities: Vec<AnyFidelity>,
-    loss: Loss,
+    weight: f64,
+    /// Memory for numbers that are summed over operators.
+    numbers: RefCell<Vec<f64>>,
+}
+
+/// What predicted measurements `u` say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Look {
+    /// Σ d_i(u_i, y_i).
+    pub value: f64,
+    /// ‖u − y‖².
+    pub residual_squared: f64,
+    /// ‖u − w‖² for another vector of the measurements.
+    pub distance_squared: f64,
 }
 
 impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
-    /// A data term with one fidelity for all operators, or one for each.
+    /// A data term with one fidelity for all operators, or one for each. A rank uses those of its own operators only, so
+    /// large parameters (variances) need be there on the owner alone.
     ///
     /// Collective: yes, one scalar reduction. Errors: another number of fidelities than one or the operators'; a parameter
-    /// out of range; measurements of another stack.
+    /// out of range; variances that were not read, or are not as many as measurements; measurements of another stack.
     pub fn new(stack: &'a Stack<X, Y>, measured: &'a Vector<Y>, fidelities: Vec<AnyFidelity>) -> Result<Self, Error> {
-        let (count, given) = (stack.count(), fidelities.len());
-        let checked = fidelities.iter().try_for_each(AnyFidelity::check).and_then(|()| {
+        let (count, given) = (stack.blocks(), fidelities.len());
+        let term = DataTerm { stack, measured, fidelities, weight: 1.0, numbers: RefCell::default() };
+        let checked = term.fidelities.iter().try_for_each(AnyFidelity::check).and_then(|()| {
             if given != 1 && given != count {
                 let text = format!("expected one fidelity, or {count} (one for each operator), got {given}");
                 return Err(Fault::new(text));
             }
-            match measured.space().same(stack.range()) {
-                true => Ok(()),
-                false => Err(Fault::new("the measurements are not of this stack").hint("make them with `zero_data`")),
+            if !measured.space().same(stack.range()) {
+                return Err(Fault::new("the measurements are not of this stack").hint("make them with `zero_data`"));
             }
+            stack.local_blocks().try_for_each(|index| {
+                let len = measured.block_slice(index).map_or(0, <[Y]>::len);
+                term.fidelity(index).expect_len(len).map_err(|fault| fault.in_operator(index))
+            })
         });
         stack.team().agree(checked)?;
-        Ok(DataTerm { stack, measured, fidelities, loss: Loss::Sum })
+        Ok(term)
     }
 
-    /// The same term, summed or averaged.
-    pub fn with_loss(mut self, loss: Loss) -> Self {
-        self.loss = loss;
+    /// The same term, summed or averaged over the operators of the stack.
+    pub fn with_loss(self, loss: Loss) -> Self {
+        let count = self.stack.blocks() as f64;
+        match loss {
+            Loss::Sum => self.with_weight(1.0),
+            Loss::Mean => self.with_weight(1.0 / count),
+        }
+    }
+    /// The same term, summed and multiplied by a number: the same on all ranks.
+    pub fn with_weight(mut self, weight: f64) -> Self {
+        self.weight = weight;
         self
     }
 
+    /// The stack.
+    pub fn stack(&self) -> &'a Stack<X, Y> {
+        self.stack
+    }
+    /// The measurements.
+    pub fn measured(&self) -> &'a Vector<Y> {
+        self.measured
+    }
     /// The fidelity of an operator.
     pub fn fidelity(&self, index: usize) -> &AnyFidelity {
         &self.fidelities[if self.fidelities.len() == 1 { 0 } else { index }]
     }
-
-    fn weight(&self) -> f64 {
-        match self.loss {
-            Loss::Sum => 1.0,
-            Loss::Mean => 1.0 / self.stack.count() as f64,
-        }
+    /// All fidelities: one, or one for each operator.
+    pub fn fidelities(&self) -> &[AnyFidelity] {
+        &self.fidelities
     }
 
     /// `f(x)`. Collective: yes, one scalar reduction. Cost: one `A x`. Memory: a vector of the data.
@@ -93,20 +130,48 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
 
     /// `Σ d_i(u_i, y_i)` of predicted measurements. Collective: yes, one scalar reduction, which settles.
     pub fn value_of(&self, predicted: &Vector<Y>) -> Result<f64, Error> {
-        let mut values = vec![0.0; self.stack.count()];
+        let [value] = self.sums(predicted, |index, u, y| Ok([self.fidelity(index).value(u, y)?]))?;
+        Ok(self.weight * value)
+    }
+
+    /// All that an iteration asks of predicted measurements. Collective: yes, one scalar reduction, which settles.
+    pub(super) fn look(&self, predicted: &Vector<Y>, from: Option<&Vector<Y>>) -> Result<Look, Error> {
+        let [value, residual_squared, distance_squared] = self.sums(predicted, |index, u, y| {
+            let from = from.and_then(|from| from.block_slice(index));
+            let away = from.map_or(0.0, |from| distance_squared(u, from));
+            Ok([self.fidelity(index).value(u, y)?, distance_squared(u, y), away])
+        })?;
+        Ok(Look { value: self.weight * value, residual_squared, distance_squared })
+    }
+
+    /// Sums over operators of what `of(index, predicted, measured)` says of each. Collective: yes, one scalar reduction,
+    /// which settles. The same bits on any number of ranks, since each number has one owner.
+    fn sums<const K: usize>(
+        &self,
+        predicted: &Vector<Y>,
+        of: impl Fn(usize, &[Y], &[Y]) -> Result<[f64; K], Fault>,
+    ) -> Result<[f64; K], Error> {
+        let mut numbers = self.numbers.take();
+        numbers.clear();
+        numbers.resize(K * self.stack.blocks(), 0.0);
         if let Err(fault) = self.stack.expect_data(predicted, "the prediction") {
             self.stack.team().note(fault.in_phase(Phase::Forward));
         }
-        for index in self.stack.local_indices() {
-            if let (Some(u), Some(y)) = (predicted.block_slice(*index), self.measured.block_slice(*index)) {
-                match self.fidelity(*index).value(u, y) {
-                    Ok(value) => values[*index] = value,
-                    Err(fault) => self.stack.team().note(fault.in_operator(*index).in_phase(Phase::Forward)),
-                }
+        for index in self.stack.local_blocks() {
+            let (Some(u), Some(y)) = (predicted.block_slice(index), self.measured.block_slice(index)) else {
+                continue;
+            };
+            match of(index, u, y) {
+                // of all that hold a block one speaks
+                Ok(found) if self.stack.speaks_for(index) => numbers[K * index..][..K].copy_from_slice(&found),
+                Ok(_) => {}
+                Err(fault) => self.stack.team().note(fault.in_operator(index).in_phase(Phase::Forward)),
             }
         }
-        self.stack.team().sum_in_place(&mut values)?; // one owner each: the same bits on any number of ranks
-        Ok(self.weight() * values.iter().sum::<f64>())
+        let summed = self.stack.team().sum_in_place(&mut numbers);
+        let sums = std::array::from_fn(|k| numbers.iter().skip(k).step_by(K).sum());
+        self.numbers.replace(numbers);
+        summed.map(|()| sums)
     }
 
     /// `out = ∇f(x) = Σ A_iᴴ ∇d_i(A_i x, y_i)`, and returns `f(x)`.
@@ -118,25 +183,65 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
             let y = self.measured.block_slice(index).unwrap_or_default();
             self.fidelity(index).gradient(data, y)
         })?;
-        if self.loss == Loss::Mean {
-            out.scale(self.weight());
+        if self.weight != 1.0 {
+            out.scale(self.weight);
         }
-        Ok(self.weight() * value)
+        Ok(self.weight * value)
+    }
+
+    /// `out = Σ A_iᴴ ∇d_i(u_i, y_i)` of predicted measurements `u = A x`, in whose place the gradients are left.
+    ///
+    /// Collective: yes, one vector reduction, which settles. Cost: one `Aᴴ`.
+    pub(super) fn gradient_of(&self, predicted: &mut Vector<Y>, out: &mut Vector<X>) -> Result<(), Error> {
+        self.in_each_block(predicted, |fidelity, u, y| fidelity.gradient(u, y).map(|_| ()));
+        self.stack.adjoint(predicted, out)?;
+        if self.weight != 1.0 {
+            out.scale(self.weight);
+        }
+        Ok(())
+    }
+
+    /// Σ ‖∇d_i(2y_i, y_i)‖²: how steep the fidelities are where the data are explained by half; of balls nothing. Overwrites
+    /// `scratch`. Collective: yes, one scalar reduction, which settles.
+    pub(super) fn steepness(&self, scratch: &mut Vector<Y>) -> Result<f64, Error> {
+        scratch.copy_from(self.measured);
+        scratch.scale(2.0);
+        self.in_each_block(scratch, |fidelity, u, y| match fidelity.is_indicator() {
+            true => {
+                u.fill(Y::default());
+                Ok(())
+            }
+            false => fidelity.gradient(u, y).map(|_| ()),
+        });
+        let [squared] = self.stack.team().dots([(&*scratch, &*scratch)])?;
+        Ok(self.weight * self.weight * squared)
     }
 
     /// `v ← argmin_u step·f(u) + ½‖u − v‖²` in the space of the measurements, block by block.
     ///
     /// Collective: yes, one scalar reduction, which settles; nothing else is sent.
     pub fn prox_of_measurements(&self, v: &mut Vector<Y>, step: f64) -> Result<(), Error> {
-        if let Err(fault) = self.stack.expect_data(v, "v") {
+        self.prox_unsettled(v, step);
+        self.stack.team().settle()
+    }
+
+    /// As [`prox_of_measurements`](Self::prox_of_measurements); a fault stays pending. Collective: no.
+    pub(super) fn prox_unsettled(&self, v: &mut Vector<Y>, step: f64) {
+        self.in_each_block(v, |fidelity, v, y| fidelity.prox(v, y, step * self.weight));
+    }
+
+    /// Changes each block of this rank; faults are noted. Collective: no.
+    fn in_each_block(&self, of: &mut Vector<Y>, change: impl Fn(&AnyFidelity, &mut [Y], &[Y]) -> Result<(), Fault>) {
+        if let Err(fault) = self.stack.expect_data(of, "v") {
             self.stack.team().note(fault.in_phase(Phase::Forward));
         }
-        for index in self.stack.local_indices() {
-            let (Some(v), Some(y)) = (v.block_slice_mut(*index), self.measured.block_slice(*index)) else { continue };
-            if let Err(fault) = self.fidelity(*index).prox(v, y, step * self.weight()) {
-                self.stack.team().note(fault.in_operator(*index).in_phase(Phase::Forward));
+        for index in self.stack.local_blocks() {
+            let (Some(block), Some(y)) = (of.block_slice_mut(index), self.measured.block_slice(index)) else {
+                continue;
+            };
+            if let Err(fault) = change(self.fidelity(index), block, y) {
+                self.stack.team().note(fault.in_operator(index).in_phase(Phase::Forward));
             }
         }
-        self.stack.team().settle()
     }
 }

@@ -20,11 +20,15 @@ pub struct Progress {
     pub relative_normal_residual: Option<f64>,
     /// ‖b − H v‖ / ‖b‖ of the Hermitian system, where that is not the residual of the normal equations.
     pub relative_system_residual: Option<f64>,
+    /// What is minimised, where the method knows it and where it is finite.
+    pub objective: Option<f64>,
+    /// How far the iterate is from the conditions of a minimum, as a part of the same at the start: see the method.
+    pub relative_optimality: Option<f64>,
     /// An estimate of the condition number of A, where the method makes one.
     pub condition: Option<f64>,
     /// The number that is sought, for methods that seek one (the squared norm).
     pub value: Option<f64>,
-    /// |change of the value| / |value| in this step.
+    /// |change of the value| / |value| in this step; of a method that seeks x by its objective, ‖change of x‖ / ‖x‖.
     pub relative_change: Option<f64>,
     /// The error bar of the sought value, as a part of it.
     pub relative_error_bar: Option<f64>,
@@ -38,7 +42,7 @@ impl Progress {
     /// The numbers that a stop rule may look at.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
         let residuals = [self.relative_residual, self.relative_normal_residual, self.relative_system_residual];
-        residuals.into_iter().chain([self.value]).flatten()
+        residuals.into_iter().chain([self.value, self.objective, self.relative_optimality]).flatten()
     }
 }
 

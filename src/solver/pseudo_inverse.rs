@@ -190,6 +190,7 @@ fn true_residuals<X: Scalar, Y: Scalar<Real = X::Real>>(
 
 /// The rules that every solve needs whatever else is asked: trouble first.
 pub fn with_trouble_rules(rules: impl IntoIterator<Item = stop::BoxedRule>) -> stop::BoxedRule {
-    let trouble = [stop::not_a_number(), stop::relative_normal_residual(0.0), stop::breakdown()];
+    let [residual, optimality] = [stop::relative_normal_residual(0.0), stop::relative_optimality(0.0)];
+    let trouble = [stop::not_a_number(), residual, optimality, stop::breakdown()];
     stop::any(trouble.into_iter().chain(rules))
 }

@@ -74,7 +74,7 @@ pub trait Solver<X>: super::Method {
 }
 
 /// √(part / whole) of squared norms. A zero part is zero whatever the whole; NaN stays NaN.
-pub(super) fn relative(part_squared: f64, whole_squared: f64) -> f64 {
+pub(crate) fn relative(part_squared: f64, whole_squared: f64) -> f64 {
     if part_squared == 0.0 { 0.0 } else { (part_squared / whole_squared).sqrt() }
 }
 

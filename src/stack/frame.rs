@@ -156,6 +156,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     pub fn local_indices(&self) -> &[usize] {
         &self.local
     }
+    /// How many blocks of measurements there are: as many as operators, or as rows of operators that are summed.
+    pub fn blocks(&self) -> usize {
+        self.plan.rows().len()
+    }
     /// The blocks of measurements that this rank holds, rising: those of its operators.
     pub fn local_blocks(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.range.blocks().len()).filter(|block| self.range.local(*block).is_some())

@@ -2,6 +2,8 @@
 //!
 //! Shapes are known from the plan, so no metadata travels.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +28,8 @@ pub enum Gather {
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     /// All measurements in the order of operators, on `root`, or on all ranks if there is none; empty elsewhere.
     ///
-    /// Collective: yes, one gather with exact counts, and one scalar reduction. Memory: all measurements twice where they
-    /// arrive.
+    /// Collective: yes, one gather with exact counts, and one scalar reduction. Memory: a new vector of all measurements where
+    /// they arrive; [`gather_into`](Self::gather_into) fills one that is there.
     pub fn gather(&self, y: &Vector<Y>, root: Option<usize>) -> Result<Vec<Y>, Error> {
         self.gather_by(Gather::Concatenated, y, root)
     }
@@ -37,81 +39,134 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     /// Collective: yes; one gather (`concatenated`), one broadcast for each operator (`broadcast`), or two broadcasts for
     /// each rank (`objects`).
     pub fn gather_by(&self, how: Gather, y: &Vector<Y>, root: Option<usize>) -> Result<Vec<Y>, Error> {
-        self.team().agree(self.expect_data(y, "y"))?;
+        let mut all = vec![Y::default(); self.gathered_len(root)];
+        self.gather_into(how, y, root, &mut all)?;
+        Ok(all)
+    }
+
+    /// As [`gather_by`](Self::gather_by), into numbers that are there: all measurements where they arrive, none elsewhere.
+    ///
+    /// To gather again and again: the pages of a new vector cost more than the numbers in it. Collective: as `gather_by`.
+    /// Memory: none with contiguous ownership, else all measurements once more where they arrive. Errors: `into` of another
+    /// length than [`gathered_len`](Self::gathered_len), on any rank.
+    pub fn gather_into(&self, how: Gather, y: &Vector<Y>, root: Option<usize>, into: &mut [Y]) -> Result<(), Error> {
+        let fits = self.expect_data(y, "y").and_then(|()| self.expect_gathered(into.len(), root));
+        self.team().agree(fits)?;
         match how {
-            Gather::Concatenated => Ok(self.concatenated(y, root)),
-            Gather::Broadcast => Ok(self.broadcast(y, root)),
-            Gather::Objects => self.objects(y, root),
+            Gather::Concatenated => self.concatenated(y, root, into),
+            Gather::Broadcast => self.broadcast(y, root, into),
+            Gather::Objects => return self.objects(y, into),
         }
+        Ok(())
+    }
+
+    /// How many numbers a gather brings to this rank: all measurements or none. Collective: no.
+    pub fn gathered_len(&self, root: Option<usize>) -> usize {
+        if root.is_none_or(|root| root == self.team().rank()) { self.range().len() } else { 0 }
+    }
+
+    fn expect_gathered(&self, got: usize, root: Option<usize>) -> Result<(), Fault> {
+        if let Some(root) = root.filter(|root| *root >= self.team().size()) {
+            let text = format!("gather: there is no rank {root}, the stack is spread over {}", self.team().size());
+            return Err(Fault::new(text).hint("ranks are counted from 0; `None` gathers on all"));
+        }
+        let want = self.gathered_len(root);
+        if got == want {
+            return Ok(());
+        }
+        Err(Fault::new(format!("gather: expected room for {want} numbers on this rank, got {got}"))
+            .hint("`gathered_len` says how many arrive where"))
     }
 
     /// The measurements of one operator, on all ranks. Collective: yes, one broadcast, and one scalar reduction.
     pub fn block_everywhere(&self, y: &Vector<Y>, index: usize) -> Result<Vec<Y>, Error> {
-        let there = index < self.count();
-        let missing = || Fault::new(format!("there is no operator {index}, the stack has {}", self.count()));
+        let there = index < self.blocks();
+        let missing =
+            || Fault::new(format!("there is no block {index} of measurements, the stack has {}", self.blocks()));
         self.team().agree(if there { self.expect_data(y, "y") } else { Err(missing()) })?;
-        Ok(self.block_from_owner(y, index))
+        let mut block = vec![Y::default(); self.plan().rows()[index].shape.len()];
+        self.block_from_owner(y, index, &mut block);
+        Ok(block)
     }
 
-    fn block_from_owner(&self, y: &Vector<Y>, index: usize) -> Vec<Y> {
-        let entry = &self.plan().entries()[index];
-        let own = y.block_slice(index).map(<[Y]>::to_vec);
-        let mut block = own.unwrap_or_else(|| vec![Y::default(); entry.description.range.len()]);
-        self.team().broadcast(&mut block, entry.owner);
-        block
-    }
-
-    fn gets(&self, root: Option<usize>) -> bool {
-        root.is_none_or(|root| root == self.team().rank())
+    fn block_from_owner(&self, y: &Vector<Y>, index: usize, block: &mut [Y]) {
+        if let Some(own) = y.block_slice(index) {
+            block.copy_from_slice(own);
+        }
+        self.team().broadcast(block, self.range().blocks()[index].placement.owner());
     }
 
     /// The blocks of a vector that has one for each operator, on its owner, in the order of operators.
-    pub(super) fn concatenated<S: Scalar>(&self, y: &Vector<S>, root: Option<usize>) -> Vec<S> {
-        let blocks = || self.plan().entries().iter().zip(y.space().blocks());
+    pub(super) fn concatenated<S: Scalar>(&self, y: &Vector<S>, root: Option<usize>, into: &mut [S]) {
+        let blocks = || y.space().blocks().iter().map(|block| (block.placement.owner(), block.shape.len()));
         let mut counts = vec![0; self.team().size()];
-        for (entry, block) in blocks() {
-            counts[entry.owner] += block.shape.len();
+        for (owner, len) in blocks() {
+            counts[owner] += len;
         }
-        let mut by_rank = vec![S::default(); if self.gets(root) { y.space().len() } else { 0 }];
-        self.team().gather(y.as_slice(), &mut by_rank, &counts, root);
-        if !self.gets(root) || self.plan().owners().is_sorted() {
-            return by_rank; // the order of ranks is the order of operators
+        if blocks().is_sorted_by_key(|(owner, _)| owner) {
+            // the order of ranks is the order of operators
+            return self.team().gather(&self.spoken_for(y), into, &counts, root);
+        }
+        let mut by_rank = vec![S::default(); into.len()];
+        self.team().gather(&self.spoken_for(y), &mut by_rank, &counts, root);
+        if into.is_empty() {
+            return;
         }
         let mut next: Vec<usize> = counts.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + n))).collect();
-        let mut in_order = Vec::with_capacity(by_rank.len());
-        for (entry, block) in blocks() {
-            let at = &mut next[entry.owner];
-            in_order.extend_from_slice(&by_rank[*at..*at + block.shape.len()]);
-            *at += block.shape.len();
+        let mut rest = into;
+        for (owner, len) in blocks() {
+            let (block, after) = rest.split_at_mut(len);
+            block.copy_from_slice(&by_rank[next[owner]..][..len]);
+            next[owner] += len;
+            rest = after;
         }
-        in_order
     }
 
-    fn broadcast(&self, y: &Vector<Y>, root: Option<usize>) -> Vec<Y> {
-        let mut all = Vec::with_capacity(if self.gets(root) { self.range().len() } else { 0 });
-        for index in 0..self.count() {
-            let block = self.block_from_owner(y, index);
-            if self.gets(root) {
-                all.extend(block);
+    /// The blocks that this rank speaks for, of those that it holds.
+    fn spoken_for<'y, S: Scalar>(&self, y: &'y Vector<S>) -> Cow<'y, [S]> {
+        let rank = self.team().rank();
+        let blocks = || y.space().blocks().iter().enumerate().filter(|(_, block)| block.placement.holds(rank));
+        if blocks().all(|(_, block)| block.placement.owner() == rank) {
+            return y.as_slice().into();
+        }
+        let owned = blocks().filter(|(_, block)| block.placement.owner() == rank);
+        owned.flat_map(|(index, _)| y.block_slice(index).unwrap_or_default()).copied().collect()
+    }
+
+    fn broadcast(&self, y: &Vector<Y>, root: Option<usize>, into: &mut [Y]) {
+        let mut passing = Vec::new(); // what a rank sees that gets nothing
+        let mut rest = into;
+        for (index, row) in self.plan().rows().iter().enumerate() {
+            let len = row.shape.len();
+            if self.gathered_len(root) == 0 {
+                passing.resize(len, Y::default());
+                self.block_from_owner(y, index, &mut passing);
+                continue;
             }
+            let (block, after) = rest.split_at_mut(len);
+            self.block_from_owner(y, index, block);
+            rest = after;
         }
-        all
     }
 
-    fn objects(&self, y: &Vector<Y>, root: Option<usize>) -> Result<Vec<Y>, Error> {
+    fn objects(&self, y: &Vector<Y>, into: &mut [Y]) -> Result<(), Error> {
         let own = || -> Vec<(usize, Vec<[u64; 2]>)> {
-            let blocks = self.local_indices().iter().filter_map(|index| Some((*index, y.block_slice(*index)?)));
+            let blocks = self
+                .local_blocks()
+                .filter(|block| self.speaks_for(*block))
+                .filter_map(|block| Some((block, y.block_slice(block)?)));
             blocks.map(|(index, block)| (index, block.iter().map(bits).collect())).collect()
         };
         let mut blocks = Vec::new();
         for rank in 0..self.team().size() {
             blocks.extend(self.team().from_rank(rank, || Ok(own()))?);
         }
-        if !self.gets(root) {
-            return Ok(Vec::new());
-        }
         blocks.sort_by_key(|(index, _)| *index);
-        Ok(blocks.into_iter().flat_map(|(_, block)| block).map(from_bits).collect())
+        let numbers = blocks.into_iter().flat_map(|(_, block)| block).map(from_bits);
+        for (into, number) in into.iter_mut().zip(numbers) {
+            *into = number;
+        }
+        Ok(())
     }
 }
 

@@ -84,7 +84,13 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let shape = self.team().agree(self.expect_blocks(blocks.space(), combine, place))?;
         let root = if let Place::On(rank) = place { Some(rank) } else { None };
         if combine == Combine::Apart {
-            return Ok(if place == Place::Here { blocks.as_slice().to_vec() } else { self.concatenated(blocks, root) });
+            if place == Place::Here {
+                return Ok(blocks.as_slice().to_vec());
+            }
+            let arrives = root.is_none_or(|root| root == self.team().rank());
+            let mut all = vec![S::default(); if arrives { blocks.space().len() } else { 0 }];
+            self.concatenated(blocks, root, &mut all);
+            return Ok(all);
         }
         let weight = if combine == Combine::Mean { 1.0 / self.count() as f64 } else { 1.0 };
         let mut sum = Vector::<S>::zeros(&Space::replicated(shape));

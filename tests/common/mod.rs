@@ -17,9 +17,11 @@ pub(crate) use each_scalar;
 pub mod agreement;
 pub mod blocks;
 pub mod forms;
+pub mod minimisers;
 pub mod planned;
 pub mod program;
 pub mod promises;
+pub mod reference;
 pub mod threaded;
 
 use std::rc::Rc;
@@ -28,7 +30,7 @@ use std::sync::OnceLock;
 use ndarray::{Array1, Array2};
 use stackphys::comm::{Comm, Reduction, Summation, Team};
 use stackphys::operator::{Closure, LinearOperator};
-use stackphys::physics::{Dense, Detector, Diagonal, Identity, ParallelCt};
+use stackphys::physics::{Blur, Dense, Detector, Diagonal, Identity, Padding, ParallelCt};
 use stackphys::random::Stream;
 use stackphys::stack::{Assignment, Description, FromFn, PlanOptions, Stack};
 use stackphys::{Fault, Scalar, Shape};
@@ -45,6 +47,7 @@ pub fn operators<S: Scalar>() -> Vec<(&'static str, Boxed<S>)> {
         ("diagonal", Box::new(Diagonal::new([("y", 4), ("x", 6)], random(24, 3)).unwrap())),
         ("dense", Box::new(dense::<S>(11, 13, 4))),
         ("parallel_ct", Box::new(small_ct::<S>(&[0.1, 0.9, 1.7, 2.6, 3.0]))),
+        ("blur", Box::new(small_blur::<S>())),
         ("closure", Box::new(shifted_sum::<S>(9))),
     ]
 }
@@ -69,6 +72,26 @@ pub fn dense<S: Scalar>(rows: usize, columns: usize, stream: u64) -> Dense<S> {
 pub fn small_ct<S: Scalar>(angles: &[f64]) -> ParallelCt<S> {
     let model = Shape::new([("y", 17), ("x", 22)]);
     ParallelCt::new(&model, angles, detector()).unwrap()
+}
+
+/// A blur of a small volume; along y the kernel is longer than the volume.
+pub fn small_blur<S: Scalar>() -> Blur<S> {
+    let model = Shape::new([("z", 3), ("y", 5), ("x", 8)]);
+    Blur::gaussian(&model, &[0.7, 2.5, 1.1], None, Padding::Circular).unwrap()
+}
+
+/// Blurs of one small image, each twice as wide as the one before.
+pub fn blur_stack<S: Scalar>(comm: &Rc<dyn Comm>, count: usize, options: PlanOptions) -> Stack<S> {
+    let model = Shape::new([("y", 9), ("x", 14)]);
+    let factory = FromFn::new(
+        count,
+        |index| Ok(Description::new(format!("blur {index}"), model.clone(), model.clone())),
+        |index| {
+            let sigma = 0.4 * f64::powi(2.0, index as i32);
+            Ok(Box::new(Blur::gaussian(&model, &[sigma, sigma], None, Padding::Circular)?) as Boxed<S>)
+        },
+    );
+    Stack::build(Team::new(comm.clone()), &factory, options).unwrap()
 }
 
 pub fn detector() -> Detector {

@@ -21,6 +21,11 @@ use stackphys::stack::{AnyOperator, Assignment, Description, FromFn, Gather, Pla
 use stackphys::testing::stack_dot_tests;
 use stackphys::{Fault, Scalar, Shape};
 
+use super::minimisers::{
+    a_fault_in_the_middle_of_a_minimiser, a_step_of_a_minimiser_sends_one_vector,
+    minimisers_in_ordered_mode_have_the_bits_of_one_process, minimisers_of_plain_least_squares_find_its_solution,
+    the_gradient_at_a_minimum_is_zero, what_minimisers_cannot_do_is_told,
+};
 use super::*;
 
 /// A name, and what holds.
@@ -32,11 +37,21 @@ pub const ALL: &[Promise] = &[
     ("dot tests of stacks", dot_tests_of_stacks),
     ("gather keeps the order of operators", gather_keeps_the_order_of_operators),
     ("three ways to gather give the same bits", three_ways_to_gather_give_the_same_bits),
+    ("a gather into too little room is the same error on all ranks", a_gather_into_too_little_room_is_refused),
     ("a smooth stack is its members", a_smooth_stack_is_its_members),
     ("shared numbers reach every rank", shared_numbers_reach_every_rank),
     ("noise does not depend on the ranks", noise_does_not_depend_on_the_ranks),
     ("a data term is the sum of its operators'", a_data_term_is_the_sum_of_its_operators),
     ("a gradient costs one vector reduction", a_gradient_costs_one_vector_reduction),
+    ("minimisers of plain least squares find its solution", minimisers_of_plain_least_squares_find_its_solution),
+    ("the gradient at a minimum is zero", the_gradient_at_a_minimum_is_zero),
+    (
+        "minimisers in ordered mode have the bits of one process",
+        minimisers_in_ordered_mode_have_the_bits_of_one_process,
+    ),
+    ("a step of a minimiser sends one vector", a_step_of_a_minimiser_sends_one_vector),
+    ("a fault in the middle of a minimiser", a_fault_in_the_middle_of_a_minimiser),
+    ("what minimisers cannot do is told", what_minimisers_cannot_do_is_told),
     ("ordered sums have the same bits as one process", ordered_sums_have_the_same_bits_as_one_process),
     ("two identities have squared norm 2", two_identities_have_squared_norm_2),
     ("bounds of the squared norm hold", bounds_of_the_squared_norm_hold),
@@ -163,6 +178,12 @@ fn three_ways_to_gather_give_the_same_bits(comm: &Rc<dyn Comm>) {
                 let [a, b, c] = [Gather::Concatenated, Gather::Broadcast, Gather::Objects]
                     .map(|how| bytes(&stack.gather_by(how, &y, root).unwrap()));
                 assert!(a == b && a == c);
+                let mut into = vec![S::from_parts(f64::NAN, f64::NAN); stack.gathered_len(root)];
+                for how in [Gather::Broadcast, Gather::Objects, Gather::Concatenated] {
+                    into.fill(S::from_parts(f64::NAN, f64::NAN));
+                    stack.gather_into(how, &y, root, &mut into).unwrap();
+                    assert!(bytes(&into) == a, "{how:?} into memory that is there");
+                }
                 let here = root.is_none_or(|root| root == comm.rank());
                 assert_eq!(a.len(), if here { stack.range().len() * size_of::<S>() } else { 0 });
             }
@@ -172,6 +193,22 @@ fn three_ways_to_gather_give_the_same_bits(comm: &Rc<dyn Comm>) {
         }
     }
     each_scalar!(check, comm);
+}
+
+fn a_gather_into_too_little_room_is_refused(comm: &Rc<dyn Comm>) {
+    let stack = dense_stack::<f64>(comm, 6, 4, Assignment::Contiguous, Summation::Fast);
+    let y = stackphys::testing::random::<f64>(stack.range(), 3, 1);
+    let last = comm.size() - 1;
+    for how in [Gather::Concatenated, Gather::Broadcast, Gather::Objects] {
+        let wanted = stack.gathered_len(None);
+        let mut into = vec![0.0; wanted - usize::from(comm.rank() == last)];
+        let told = stack.gather_into(how, &y, None, &mut into).unwrap_err().to_string();
+        let expected = format!("gather: expected room for {wanted} numbers on this rank, got {}", wanted - 1);
+        assert!(told.contains(&expected), "{told}");
+        let told = stack.gather_by(how, &y, Some(comm.size())).unwrap_err().to_string();
+        assert!(told.contains(&format!("there is no rank {}", comm.size())), "{told}");
+        assert_eq!(stack.gather_by(how, &y, Some(last)).unwrap().len(), stack.gathered_len(Some(last)));
+    }
 }
 
 /// Linear and smooth members in turn: `[B_0 x; |B_1 x|²; B_2 x; …]`.
@@ -279,10 +316,10 @@ fn a_data_term_is_the_sum_of_its_operators(comm: &Rc<dyn Comm>) {
     type C = Complex<f64>;
     let (count, columns) = (5, 6);
     let each = vec![
-        AnyFidelity::L2(L2 { sigma: 0.3 }),
+        AnyFidelity::L2(L2 { sigma: 0.3, ..L2::default() }),
         AnyFidelity::L1(L1 {}),
         AnyFidelity::Huber(Huber { delta: 0.5 }),
-        AnyFidelity::L2(L2 { sigma: 2.0 }),
+        AnyFidelity::L2(L2 { sigma: 2.0, ..L2::default() }),
         AnyFidelity::Amplitude(Amplitude {}),
     ];
     for (assignment, summation) in MODES {
@@ -611,7 +648,8 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
 }
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
-    let lists = [ALL, super::planned::ALL, super::forms::ALL, super::blocks::ALL, super::agreement::ALL];
+    let lists =
+        [ALL, super::planned::ALL, super::forms::ALL, super::blocks::ALL, super::reference::ALL, super::agreement::ALL];
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
 }

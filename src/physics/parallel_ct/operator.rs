@@ -8,6 +8,7 @@ use super::geometry::{Detector, ImageSize, check, rays};
 use crate::error::Fault;
 use crate::operator::{LinearOperator, Structure, Work};
 use crate::physics::joseph::{self, BAND, Instructions, Layout, PAD, Padded, Ray};
+use crate::physics::threads;
 use crate::scalar::{Real, Scalar};
 use crate::space::Shape;
 
@@ -143,11 +144,11 @@ impl<S: Scalar> ParallelCt<S> {
         let add = |rays: &[Ray], out: &mut [S::Real]| {
             joseph::forward_add(self.instructions, rays, along_rows, band.clone(), self.columns, out, sinogram);
         };
-        let threads = threads();
+        let threads = threads::count();
         if threads == 1 {
             return add(&self.rays, out);
         }
-        let each = share(self.rays.len(), threads, 1);
+        let each = threads::share(self.rays.len(), threads, 1);
         out.par_chunks_mut(each * sinogram.lines)
             .zip(self.rays.par_chunks(each))
             .for_each(|(out, rays)| add(rays, out));
@@ -164,26 +165,16 @@ impl<S: Scalar> ParallelCt<S> {
         let add = |rows: Range<usize>, out: &mut [S::Real]| {
             joseph::adjoint_add(self.instructions, &self.rays, sinogram, rows, columns, out, image);
         };
-        let threads = threads();
+        let threads = threads::count();
         if threads == 1 {
             return add(0..rows, out);
         }
-        let each = share(rows, threads, 8);
+        let each = threads::share(rows, threads, 8);
         out.par_chunks_mut(each * image.lines).enumerate().for_each(|(band, out)| {
             let first = band * each;
             add(first..(first + each).min(rows), out);
         });
     }
-}
-
-/// The threads that the caller's pool lends us.
-fn threads() -> usize {
-    rayon::current_num_threads()
-}
-
-/// How many of `count` things one task takes, a multiple of `unit`: a few tasks for each thread, so that none waits long.
-fn share(count: usize, threads: usize, unit: usize) -> usize {
-    count.div_ceil(4 * threads).next_multiple_of(unit).max(1)
 }
 
 impl<S: Scalar> LinearOperator<S> for ParallelCt<S> {

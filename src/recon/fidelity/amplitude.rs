@@ -16,7 +16,8 @@ use crate::scalar::Scalar;
 pub struct Amplitude {}
 
 impl Fidelity for Amplitude {
-    const SUMMARY: &'static str = "½ (|u| − y)²: amplitudes without phases";
+    const SUMMARY: &'static str = "½ Σ (|u| − y)², amplitudes without phases";
+    const FLAT_AT_ZERO: bool = true;
 
     fn check(&self) -> Result<(), Fault> {
         Ok(())

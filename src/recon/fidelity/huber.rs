@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fidelity, modulus, positive, replace, sum, times};
+use super::{Fidelity, modulus, replace, sum, times};
 use crate::error::Fault;
+use crate::range::positive;
 use crate::scalar::Scalar;
 
 /// `Σ h(|u − y|)` with `h(r) = ½ r²` up to δ and `δ r − ½ δ²` beyond.
@@ -18,10 +19,10 @@ pub struct Huber {
 }
 
 impl Fidelity for Huber {
-    const SUMMARY: &'static str = "½|u − y|² up to δ, linear beyond: some outliers";
+    const SUMMARY: &'static str = "½|u − y|² up to δ, linear beyond, some outliers: delta";
 
     fn check(&self) -> Result<(), Fault> {
-        positive(self.delta, "delta")
+        positive("delta", self.delta)
     }
     fn value<S: Scalar>(&self, u: &[S], y: &[S]) -> Result<f64, Fault> {
         let delta = self.delta;

@@ -13,7 +13,8 @@ use crate::scalar::Scalar;
 pub struct L1 {}
 
 impl Fidelity for L1 {
-    const SUMMARY: &'static str = "Σ |u − y|: outliers";
+    const SUMMARY: &'static str = "Σ |u − y|, many outliers";
+    const SMOOTH: bool = false;
 
     fn check(&self) -> Result<(), Fault> {
         Ok(())

@@ -3,23 +3,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fidelity, positive, replace, sum, times};
+use super::{Fidelity, replace, sum, times};
 use crate::error::Fault;
+use crate::range::positive;
 use crate::scalar::{Real, Scalar};
 
-/// 0 if `‖u − y‖ ≤ radius`, otherwise infinite. The ball is of the measurements of one operator.
+/// 0 if `‖u − y‖ ≤ radius`, otherwise infinite. The ball is of the measurements of one operator: with `split`, each part has
+/// a ball of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct L2Ball {
-    /// The radius, in the units of the measurements: about σ√n for n measurements with noise σ.
+    /// The radius, in the units of the measurements: about σ√n for n measurements with noise σ. With `split`, that of each
+    /// part.
     pub radius: f64,
 }
 
 impl Fidelity for L2Ball {
-    const SUMMARY: &'static str = "0 if ‖u − y‖ ≤ radius, otherwise ∞: a known noise level";
+    const SUMMARY: &'static str = "0 if ‖u − y‖ ≤ radius, otherwise ∞, a known noise level: radius";
+    const SMOOTH: bool = false;
+    const INDICATOR: bool = true;
 
     fn check(&self) -> Result<(), Fault> {
-        positive(self.radius, "radius")
+        positive("radius", self.radius)
     }
     fn value<S: Scalar>(&self, u: &[S], y: &[S]) -> Result<f64, Fault> {
         let distance = sum(u, y, |u, y| (u - y).modulus_squared()).sqrt();

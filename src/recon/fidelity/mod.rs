@@ -16,10 +16,12 @@ mod poisson;
 pub use amplitude::Amplitude;
 pub use huber::Huber;
 pub use l1::L1;
-pub use l2::L2;
+pub use l2::{L2, Variance};
 pub use l2_ball::L2Ball;
 pub use log_poisson::LogPoisson;
 pub use poisson::Poisson;
+
+use std::path::Path;
 
 use crate::error::Fault;
 use crate::kinds::kinds;
@@ -30,11 +32,29 @@ use crate::scalar::Scalar;
 /// Collective: no. Cost: one pass. Faults: a fidelity that is not differentiable has no gradient; one for counts refuses
 /// complex measurements.
 pub trait Fidelity {
-    /// One line for `stackphys list fidelities`.
+    /// One line for `stackphys list fidelities`: the formula, what it is for, its keys.
     const SUMMARY: &'static str;
+    /// Whether the gradient belongs to the value wherever that is finite. If not, a method needs the proximal map.
+    const SMOOTH: bool = true;
+    /// Whether it is 0 or infinite, and nothing between.
+    const INDICATOR: bool = false;
+    /// Whether it is for real measurements only: counts.
+    const REAL: bool = false;
+    /// Whether u = 0 is a bad place to start from: the gradient there is zero, although it is no minimum.
+    const FLAT_AT_ZERO: bool = false;
 
     /// Checks the parameters.
     fn check(&self) -> Result<(), Fault>;
+    /// The file with one number for each measurement that the parameters name, if it is still to be read.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+    /// Puts the numbers of that file, those of one operator, in its place.
+    fn set_numbers(&mut self, _numbers: Vec<f64>) {}
+    /// Checks that it can be used on so many measurements.
+    fn expect_len(&self, _len: usize) -> Result<(), Fault> {
+        Ok(())
+    }
     /// `d(u, y)`; infinite where `u` is not allowed.
     fn value<S: Scalar>(&self, u: &[S], y: &[S]) -> Result<f64, Fault>;
     /// `u ← ∇_u d(u, y)`, and returns `d(u, y)` as it was.
@@ -61,9 +81,37 @@ macro_rules! fidelities {
             pub const SUMMARIES: &'static [(&'static str, &'static str)] =
                 &[$(($kind, <$params as Fidelity>::SUMMARY)),+];
 
+            /// See [`Fidelity::SMOOTH`].
+            pub fn is_smooth(&self) -> bool {
+                match self { $( Self::$variant(_) => <$params as Fidelity>::SMOOTH, )+ }
+            }
+            /// See [`Fidelity::INDICATOR`].
+            pub fn is_indicator(&self) -> bool {
+                match self { $( Self::$variant(_) => <$params as Fidelity>::INDICATOR, )+ }
+            }
+            /// See [`Fidelity::REAL`].
+            pub fn is_real(&self) -> bool {
+                match self { $( Self::$variant(_) => <$params as Fidelity>::REAL, )+ }
+            }
+            /// See [`Fidelity::FLAT_AT_ZERO`].
+            pub fn is_flat_at_zero(&self) -> bool {
+                match self { $( Self::$variant(_) => <$params as Fidelity>::FLAT_AT_ZERO, )+ }
+            }
             /// See [`Fidelity::check`].
             pub fn check(&self) -> Result<(), Fault> {
                 match self { $( Self::$variant(fidelity) => fidelity.check(), )+ }
+            }
+            /// See [`Fidelity::file`].
+            pub fn file(&self) -> Option<&Path> {
+                match self { $( Self::$variant(fidelity) => fidelity.file(), )+ }
+            }
+            /// See [`Fidelity::set_numbers`].
+            pub fn set_numbers(&mut self, numbers: Vec<f64>) {
+                match self { $( Self::$variant(fidelity) => fidelity.set_numbers(numbers), )+ }
+            }
+            /// See [`Fidelity::expect_len`].
+            pub fn expect_len(&self, len: usize) -> Result<(), Fault> {
+                match self { $( Self::$variant(fidelity) => fidelity.expect_len(len), )+ }
             }
             /// See [`Fidelity::value`].
             pub fn value<S: Scalar>(&self, u: &[S], y: &[S]) -> Result<f64, Fault> {
@@ -102,6 +150,11 @@ fn sum<S: Scalar>(u: &[S], y: &[S], term: impl Fn(S, S) -> f64) -> f64 {
     u.iter().zip(y).map(|(u, y)| term(*u, *y)).sum()
 }
 
+/// ‖a − b‖².
+pub(super) fn distance_squared<S: Scalar>(a: &[S], b: &[S]) -> f64 {
+    sum(a, b, |a, b| (a - b).modulus_squared())
+}
+
 /// Replaces each element by `new(element, measurement)`.
 fn replace<S: Scalar>(u: &mut [S], y: &[S], new: impl Fn(S, S) -> S) {
     for (u, y) in u.iter_mut().zip(y) {
@@ -111,7 +164,7 @@ fn replace<S: Scalar>(u: &mut [S], y: &[S], new: impl Fn(S, S) -> S) {
 
 /// |z|.
 fn modulus<S: Scalar>(z: S) -> f64 {
-    z.re().hypot(z.im())
+    if S::IS_COMPLEX { z.re().hypot(z.im()) } else { z.re().abs() }
 }
 
 /// The product with a real number that is an `f64`.
@@ -126,13 +179,6 @@ fn only_real<S: Scalar>(of: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn positive(value: f64, name: &str) -> Result<(), Fault> {
-    if value.is_finite() && value > 0.0 {
-        return Ok(());
-    }
-    Err(Fault::new(format!("`{name}` is {value}, expected a finite number above 0")))
-}
-
 #[cfg(test)]
 mod tests {
     use num_complex::Complex;
@@ -142,8 +188,10 @@ mod tests {
 
     /// A fidelity and whether it takes complex measurements, has a gradient, and needs positive numbers.
     fn table() -> Vec<(AnyFidelity, bool, bool, bool)> {
+        let variances = Variance::Numbers((1..14).map(|j| 0.3 * f64::from(j)).collect());
         vec![
-            (AnyFidelity::L2(L2 { sigma: 0.7 }), true, true, false),
+            (AnyFidelity::L2(L2 { sigma: 0.7, ..L2::default() }), true, true, false),
+            (AnyFidelity::L2(L2 { sigma: 0.7, variance: Some(variances) }), true, true, false),
             (AnyFidelity::L1(L1 {}), true, false, false),
             (AnyFidelity::L2Ball(L2Ball { radius: 1.3 }), true, false, false),
             (AnyFidelity::Huber(Huber { delta: 0.4 }), true, true, false),
@@ -219,6 +267,34 @@ mod tests {
             minimises::<f64>(&fidelity, positive);
             if complex {
                 minimises::<Complex<f64>>(&fidelity, positive);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_zero_where_the_data_are_explained_and_above_elsewhere() {
+        for (fidelity, ..) in table() {
+            let y = numbers::<f64>(2, true);
+            let u: Vec<f64> = match &fidelity {
+                AnyFidelity::Poisson(Poisson { gain, background }) => y.iter().map(|y| y - gain * background).collect(),
+                _ => y.clone(),
+            };
+            let (at, off) = (fidelity.value(&u, &y).unwrap(), fidelity.value(&[9.0; 13], &y).unwrap());
+            assert!(at.abs() < 1e-12 && off > 1.0, "{fidelity:?} {at} {off}");
+        }
+    }
+
+    #[test]
+    fn what_they_declare_is_so() {
+        for (fidelity, complex, differentiable, _) in table() {
+            assert_eq!((fidelity.is_smooth(), fidelity.is_real()), (differentiable, !complex), "{fidelity:?}");
+            let value = fidelity.value(&[9.0; 13], &numbers::<f64>(2, true)).unwrap();
+            assert_eq!(fidelity.is_indicator(), value.is_infinite(), "{fidelity:?}");
+            // a zero gradient at zero, though the value is not the least
+            let (mut u, y) = (vec![0.0; 13], numbers::<f64>(2, true));
+            if differentiable && fidelity.value(&u, &y).unwrap().is_finite() {
+                fidelity.gradient(&mut u, &y).unwrap();
+                assert_eq!(fidelity.is_flat_at_zero(), u.iter().all(|g| *g == 0.0), "{fidelity:?}");
             }
         }
     }

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fidelity, only_real, positive, replace, sum};
+use super::{Fidelity, only_real, replace, sum};
 use crate::error::Fault;
+use crate::range::{not_negative, positive};
 use crate::scalar::Scalar;
 
 /// `Σ λ − k + k ln(k/λ)` with counts `k = y / gain` and expected counts `λ = u / gain + background`.
@@ -27,14 +28,11 @@ impl Default for Poisson {
 }
 
 impl Fidelity for Poisson {
-    const SUMMARY: &'static str = "Kullback-Leibler divergence of counts, with gain and background";
+    const SUMMARY: &'static str = "Kullback-Leibler divergence, counted photons: gain, background";
+    const REAL: bool = true;
 
     fn check(&self) -> Result<(), Fault> {
-        positive(self.gain, "gain")?;
-        if self.background.is_finite() && self.background >= 0.0 {
-            return Ok(());
-        }
-        Err(Fault::new(format!("`background` is {}, expected a finite number from 0 on", self.background)))
+        positive("gain", self.gain).and_then(|()| not_negative("background", self.background))
     }
     fn value<S: Scalar>(&self, u: &[S], y: &[S]) -> Result<f64, Fault> {
         only_real::<S>("poisson")?;
@@ -43,7 +41,8 @@ impl Fidelity for Poisson {
             if expected < 0.0 || (expected == 0.0 && k > 0.0) {
                 f64::INFINITY
             } else if k > 0.0 {
-                expected - k + k * (k / expected).ln()
+                let excess = (expected - k) / k;
+                k * (excess - excess.ln_1p()) // no loss of digits where the fit is good
             } else {
                 expected
             }

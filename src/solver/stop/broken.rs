@@ -11,7 +11,7 @@ pub fn breakdown() -> BoxedRule {
     Box::new(Breakdown)
 }
 
-/// Stops when a residual or value is not finite.
+/// Stops when a residual, value or objective is not finite.
 pub fn not_a_number() -> BoxedRule {
     Box::new(NotANumber)
 }
@@ -26,7 +26,7 @@ impl StopRule for NotANumber {
     fn check(&self, progress: &Progress) -> Option<(Status, Stop)> {
         let bad = progress.numbers().find(|number| !number.is_finite())?;
         let reason = format!(
-            "a residual became {bad} in iteration {}: the operator or the data hold such numbers",
+            "a residual or the objective became {bad} in iteration {}: the operator or the data hold such numbers",
             progress.iteration
         );
         stop(Status::NotANumber, "not a number", reason)

@@ -14,7 +14,8 @@ pub use condition::condition_limit;
 pub use iterations::iterations;
 use serde::Serialize;
 pub use tolerance::{
-    relative_change, relative_error_bar, relative_normal_residual, relative_residual, relative_system_residual,
+    relative_change, relative_error_bar, relative_normal_residual, relative_optimality, relative_residual,
+    relative_system_residual,
 };
 pub use wall_time::wall_time;
 

@@ -32,12 +32,17 @@ pub fn relative_system_residual(tolerance: f64) -> BoxedRule {
     })
 }
 
+/// Stops when the distance from optimality is at most `tolerance` of that at the start. Zero stops only at an exact minimum.
+pub fn relative_optimality(tolerance: f64) -> BoxedRule {
+    Box::new(Tolerance { rule: "relative optimality", of: |progress| progress.relative_optimality, tolerance })
+}
+
 /// Stops when the error bar of the sought value is at most `tolerance` of it.
 pub fn relative_error_bar(tolerance: f64) -> BoxedRule {
     Box::new(Tolerance { rule: "relative error bar", of: |progress| progress.relative_error_bar, tolerance })
 }
 
-/// Stops when the sought value changes by no more than `tolerance` of itself in a step.
+/// Stops when the sought value, or x, changes by no more than `tolerance` of itself in a step.
 pub fn relative_change(tolerance: f64) -> BoxedRule {
     Box::new(Tolerance { rule: "relative change", of: |progress| progress.relative_change, tolerance })
 }

@@ -1,0 +1,184 @@
+//! The solve of a job: where it starts, which rules stop it, the method, and what is true of its answer.
+
+use std::path::Path;
+
+use super::Context;
+use super::given::Given;
+use super::progress::Display;
+use super::resolve::{Measurements, Resolved};
+use crate::config::{Job, PseudoInverseMode, Solve, SolveMethod};
+use crate::error::{Error, Fault, Phase};
+use crate::recon::{DataTerm, Loss, Minimum, minimise};
+use crate::scalar::Scalar;
+use crate::solver::{
+    AnyMethod, Exact, NormSquaredEstimate, Normal, Outcome, Progress, PseudoInverse, Solution, Start, Status,
+    norm_squared, pseudo_inverse, stop, with_trouble_rules,
+};
+use crate::space::Vector;
+use crate::stack::Stack;
+
+/// The answer of a job.
+pub struct Solved<S> {
+    /// The same on all ranks.
+    pub x: Vector<S>,
+    /// How the iteration ended; the local mean has none that is global.
+    pub outcome: Option<Outcome>,
+    /// ‖A x − y‖ / ‖y‖, computed from x.
+    pub true_relative_residual: f64,
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from x; of methods for least squares.
+    pub true_relative_normal_residual: Option<f64>,
+    /// What was minimised, computed from x; of methods for data fidelities, where it is finite.
+    pub true_objective: Option<f64>,
+    /// ‖A‖², if the config asks for it.
+    pub norm_squared: Option<f64>,
+}
+
+impl<S> Solved<S> {
+    /// Where the method stood at the start and after each step.
+    pub fn steps(&self) -> &[Progress] {
+        self.outcome.as_ref().map_or(&[], |outcome| &outcome.history)
+    }
+
+    /// Status, rule and reason of the end.
+    pub fn ending(&self) -> (Status, &'static str, String) {
+        match &self.outcome {
+            Some(Outcome { status, stop, .. }) => (*status, stop.rule, stop.reason.clone()),
+            None => {
+                let normal_residual = self.true_relative_normal_residual.unwrap_or(f64::NAN);
+                let reason = format!("an approximation; its global normal residual is {normal_residual:.3e} of ‖Aᴴy‖");
+                (Status::LimitReached, "local mean", reason)
+            }
+        }
+    }
+}
+
+impl<S> From<Solution<S>> for Solved<S> {
+    fn from(solution: Solution<S>) -> Self {
+        Solved {
+            x: solution.x,
+            outcome: solution.outcome,
+            true_relative_residual: solution.true_relative_residual,
+            true_relative_normal_residual: Some(solution.true_relative_normal_residual),
+            true_objective: None,
+            norm_squared: None,
+        }
+    }
+}
+
+impl<S> From<Minimum<S>> for Solved<S> {
+    fn from(minimum: Minimum<S>) -> Self {
+        Solved {
+            x: minimum.x,
+            outcome: Some(minimum.outcome),
+            true_relative_residual: minimum.true_relative_residual,
+            true_relative_normal_residual: None,
+            true_objective: minimum.true_objective,
+            norm_squared: None,
+        }
+    }
+}
+
+/// Makes sure that a first guess that the config names is there and fits. Collective: no.
+pub fn check_first_guess(job: &Job) -> Result<(), Fault> {
+    named_guess(job).map_or(Ok(()), |guess| guess.check(&job.model.dims))
+}
+
+fn named_guess(job: &Job) -> Option<Given<'_>> {
+    let path = job.solve.first_guess.as_deref().filter(|path| *path != Path::new(Solve::LOCAL_MEAN))?;
+    Some(Given { key: "solve.first_guess", path, like: "model" })
+}
+
+/// The answer, and the squared norm if the config asks for it. Collective: yes.
+pub fn solve<S: Scalar>(
+    context: &Context,
+    stack: &Stack<S>,
+    resolved: &Resolved,
+    measurements: &Measurements<S>,
+) -> Result<Solved<S>, Error> {
+    let (team, job) = (stack.team(), resolved.job);
+    let guess = match named_guess(job) {
+        Some(given) => {
+            let read = super::apply::read_model(stack, &given);
+            Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
+        }
+        None => None,
+    };
+    let mut display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
+    let mut solved: Solved<S> = match &job.solve.method {
+        SolveMethod::LeastSquares(method) => {
+            warn_of_floor::<S>(job, method);
+            let rule = rules(job, team.seconds());
+            let how = how(job, method.clone());
+            pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, &mut display)?.into()
+        }
+        SolveMethod::Minimiser(method) => {
+            let term = data_term(stack, resolved, measurements)?;
+            let rule = rules(job, team.seconds());
+            minimise(&term, method, guess, &*rule, &mut display)?.into()
+        }
+    };
+    drop(display);
+    if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solved.outcome {
+        team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
+    }
+    if let Some(norm) = &job.norm {
+        solved.norm_squared = match norm_squared(stack, &norm.method.clone().into(), &mut |_: &Progress| ())? {
+            NormSquaredEstimate::Value { value, .. } => Some(value),
+            NormSquaredEstimate::Bounds { .. } => None,
+        };
+    }
+    Ok(solved)
+}
+
+/// The fidelities of the terms on the stack. Collective: yes.
+fn data_term<'a, S: Scalar>(
+    stack: &'a Stack<S>,
+    resolved: &Resolved,
+    measurements: &'a Measurements<S>,
+) -> Result<DataTerm<'a, S>, Error> {
+    let term = DataTerm::new(stack, &measurements.y, resolved.fidelities(stack)?)?;
+    Ok(match resolved.job.solve.loss {
+        Loss::Sum => term,
+        // over the operators of the config: into how many parts they are cut changes nothing
+        Loss::Mean => term.with_weight(1.0 / resolved.job.operators().count() as f64),
+    })
+}
+
+/// All rules of a config; trouble is looked for first.
+fn rules(job: &Job, begin: f64) -> stop::BoxedRule {
+    let Solve { tolerance, wall_time_s, method, .. } = &job.solve;
+    let rules = [
+        tolerance.relative_residual.map(stop::relative_residual),
+        tolerance.relative_normal_residual.map(stop::relative_normal_residual),
+        tolerance.relative_optimality.map(stop::relative_optimality),
+        tolerance.relative_change.map(stop::relative_change),
+        tolerance.relative_system_residual.map(stop::relative_system_residual),
+        wall_time_s.map(|seconds| stop::wall_time(begin + seconds)),
+        Some(stop::iterations(method.most_iterations())),
+    ];
+    with_trouble_rules(rules.into_iter().flatten())
+}
+
+fn how(job: &Job, method: AnyMethod) -> PseudoInverse {
+    let at_mean = job.solve.first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN));
+    match job.solve.pseudo_inverse {
+        PseudoInverseMode::Exact => PseudoInverse::Exact(Exact {
+            method,
+            preconditioner: job.solve.preconditioner.clone(),
+            start: if at_mean { Start::LocalMean } else { Start::Zero },
+        }),
+        PseudoInverseMode::LocalMean => PseudoInverse::LocalMean(method),
+    }
+}
+
+/// Warns of a tolerance that the method's residual cannot reach in this precision.
+fn warn_of_floor<S: Scalar>(job: &Job, method: &AnyMethod) {
+    let floor = if method.residual_has_a_floor() { Normal::<S>::residual_resolution() } else { 0.0 };
+    if let Some(asked) = job.solve.tolerance.relative_residual.filter(|asked| *asked < floor) {
+        tracing::warn!(
+            "a relative residual of {asked:.1e} cannot be told from {floor:.1e} in {}: that rule will not stop the solve; \
+             use f64, the method \"cgls\", or a tolerance on the normal residual",
+            S::NAME
+        );
+    }
+}
