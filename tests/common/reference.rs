@@ -216,7 +216,7 @@ fn compute_norm(comm: &Rc<dyn Comm>) {
         assert!((value - 3.0).abs() < 1e-9, "{value}");
         let local = norm_squared(&stack, &NormSquared::Bounds, &mut |_: &Progress| ()).unwrap();
         let NormSquaredEstimate::Bounds { below, above, unbounded } = local else { panic!("{local:?}") };
-        assert!(below <= 3.0 && 3.0 <= above && above < 3.0 + 1e-12 && unbounded == 0, "{local:?}");
+        assert!(below <= 3.0 && (3.0..3.0 + 1e-12).contains(&above) && unbounded == 0, "{local:?}");
     }
 }
 
