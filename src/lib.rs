@@ -13,7 +13,7 @@
 //! | **Space** | what a vector looks like (named dims, blocks), and who owns which part | [`space`] |
 //! | **Operator** | maps one space to another | [`operator`] (the concept), [`physics`] (the forward models) |
 //! | **Stack** | many operators as one, spread over ranks | [`stack`], over [`comm`] |
-//! | **Method** | something that iterates, and the rules that stop it | [`solver`] |
+//! | **Method** | something that iterates, and the rules that stop it | [`solver`] (least squares), [`recon`] (data fidelities) |
 //! | **Run** | what the user wrote → a plan → objects → results | [`config`], [`app`], [`io`] |
 //!
 //! # An example
@@ -60,7 +60,8 @@
 //! 4. [`comm`]: the few collectives; [`Team`](comm::Team), through which everybody uses them, and how ranks agree.
 //! 5. [`stack`]: the plan, the factory, and `A x`, `Aᴴ y`, `AᴴA x` over ranks. The heart of it.
 //! 6. [`solver`]: the one loop ([`drive`](solver::drive)), and [`Cg`](solver::Cg) as the pattern of a method.
-//! 7. [`config`], then [`app`]: from a TOML file to objects, one file for each command.
+//! 7. [`recon`]: data fidelities on a stack, and the methods that minimise them.
+//! 8. [`config`], then [`app`]: from a TOML file to objects, one file for each command.
 //!
 //! [`scalar`] (the four number types), [`random`] (numbers that do not depend on the rank count) and [`testing`] (dot
 //! tests) are used by all of these. `docs/architecture.md` shows how they hang together.

@@ -149,7 +149,7 @@ fn nothing_allocates_in_shared_memory<S: Scalar>() {
 fn nothing_allocates_after_the_first_iteration() {
     // one thread that is the pool itself: what a rank of the program is
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().unwrap();
-    assert!(count(|| drop(Box::new(std::hint::black_box(1)))) > 0, "the allocator counts");
+    assert!(count(|| drop(std::hint::black_box(Box::new(1)))) > 0, "the allocator counts");
     each_scalar!(nothing_allocates);
     each_scalar!(nothing_allocates_in_shared_memory);
 }

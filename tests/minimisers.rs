@@ -6,7 +6,7 @@ mod common;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::minimisers::{data, least_squares, minimisers, minimisers_for, solve, until};
+use common::minimisers::{data, least_squares, minimisers, minimisers_for, plain_least_squares, solve, until};
 use common::{Boxed, assembled, dense_stack, distance, each_scalar, matrix, random, rows_of, stack_of};
 use ndarray::{Array1, Array2, ArrayView1};
 use ndarray_linalg::{LeastSquaresSvd, Solve};
@@ -133,6 +133,22 @@ fn smooth_fidelities_are_minimised_over_all_x_and_over_x_from_0_on() {
             }
         }
     }
+}
+
+#[test]
+fn plain_least_squares_have_the_nearest_of_many_solutions() {
+    fn check<S: Scalar + ndarray_linalg::Lapack>() {
+        // more rows than columns and no exact solution, or fewer and many
+        for (count, columns) in [(7, 6), (2, 19)] {
+            for damping in [0.0, 1.7] {
+                plain_least_squares::<S>(&solo(), (Assignment::Contiguous, Summation::Fast), (count, columns), damping);
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+    check::<Complex<f32>>();
+    check::<Complex<f64>>();
 }
 
 #[test]

@@ -72,8 +72,8 @@ impl BufMut<'_> {
     }
 }
 
-/// Elements that one message of a reduction or gather may carry: a reduction under MPI goes through a scratch of this
-/// length, and nothing comes near the 2³¹ of a C `int`.
+/// Elements that one message of a reduction or a broadcast may carry: what the library needs beside them stays short, and
+/// nothing comes near the 2³¹ of a C `int`.
 pub(crate) const MESSAGE: usize = 1 << 20;
 
 /// How numbers are combined.

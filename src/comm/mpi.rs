@@ -61,8 +61,7 @@ impl Session {
 
 /// `MPI_IN_PLACE`, if the library is one whose value is known. An address in a macro of C, which rsmpi does not pass on.
 ///
-/// With it a sum of 2²⁰ `f64` takes a tenth less time than into another buffer, and a quarter less than if it is then
-/// copied back.
+/// On 2 ranks a CG iteration of 2²⁰ `f64` takes three quarters of the time with it that it takes if sums are copied back.
 fn in_place() -> Option<isize> {
     let library = mpi::environment::library_version().unwrap_or_default();
     let is_one_of = |names: &[&str]| names.iter().any(|name| library.contains(name));
@@ -113,7 +112,7 @@ impl Mpi {
         };
         for piece in values.chunks_mut(MESSAGE) {
             // SAFETY: what rsmpi's `all_reduce_into` passes for `piece`, which is borrowed mutably, but for the first
-            // argument: with this one, the standard says, terms are taken from the buffer that the result goes to
+            // argument: with this value, which is the library's own, terms are taken from where the result goes
             unsafe {
                 mpi::ffi::MPI_Allreduce(
                     in_place as *const c_void,

@@ -5,8 +5,9 @@
 //! it (`MPI_Comm_free` is collective). A team that is dropped just anywhere does not promise that.
 //!
 //! A panic is not an error. Who panics has left the sequence of collective calls, and the others would wait for ever; so
-//! the job ends. Under MPI the hook of a session ends it before anything unwinds. On threads the scopes close on the way out, and
-//! the outermost group with them: every other rank stops at its next collective call, also if the panic is caught.
+//! the job ends. Under MPI the hook of a session ends it before anything unwinds. On threads the scopes close on the way
+//! out, and the whole group with them: every other rank stops at its next collective call, also if the panic is caught.
+//! On one process nobody waits, and who catches the panic may go on.
 
 use std::rc::Rc;
 
@@ -21,7 +22,8 @@ impl Team {
     /// a colour does nothing, and gets `None`. The sub-team ends with the body.
     ///
     /// Scopes may be nested. What the body makes of its team, a stack for example, must not outlive it; vectors and numbers
-    /// may. Opening and closing is logged at the level `debug`, in a span `scope`.
+    /// may. What is sent inside counts on the sub-team's meter. Opening and closing is logged at the level `debug`, in a span
+    /// `scope`.
     ///
     /// Collective: yes, a split, and one scalar reduction at the end, which settles. Errors: an error of any sub-team, on all
     /// ranks of this team: of several the one with the lowest operator index, with the rank that had the fault; a fault that

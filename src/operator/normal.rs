@@ -45,9 +45,11 @@ impl Basis {
 /// `AᴴA` by its weights, its eigenvalues, in a basis.
 pub(crate) struct DiagonalNormal<X: Scalar> {
     weights: Vec<X::Real>,
-    /// The transform, and what it works in.
-    fourier: Option<(Box<dyn Fourier<X::Real>>, Vec<Complex<X::Real>>)>,
+    fourier: Option<InFourier<X::Real>>,
 }
+
+/// The transform, and what it works in.
+type InFourier<R> = (Box<dyn Fourier<R>>, Vec<Complex<R>>);
 
 impl<X: Scalar> DiagonalNormal<X> {
     /// From weights on a model of the given sizes; only their real parts count.

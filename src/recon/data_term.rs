@@ -18,7 +18,7 @@ pub enum Loss {
     /// Σ d_i.
     #[default]
     Sum,
-    /// Σ d_i / N over the N operators. The parts of an operator that is cut by `split` count as one.
+    /// Σ d_i / N over the N operators. In a config the parts of one that `split` cuts count as one.
     Mean,
 }
 
