@@ -218,9 +218,9 @@ fn add_node<S: Scalar>(
     partial: &mut Vec<Vec<S>>,
     add_term: &mut impl FnMut(usize, &mut [S]),
 ) {
-    if let [only] = inside(present, &node) {
+    if let few @ ([] | [_]) = inside(present, &node) {
         sum.fill(S::default());
-        add_term(*only, sum);
+        few.iter().for_each(|only| add_term(*only, sum));
         return;
     }
     let (left, right) = halves(&node);

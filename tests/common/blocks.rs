@@ -292,7 +292,7 @@ impl Factory<f64> for R4 {
     }
     fn describe(&self, index: usize) -> Result<Description, Fault> {
         let size = 2 + index;
-        let described = Description::new(format!("T{index}"), line(size + 1), line(size));
+        let described = Description::new(format!("T{index}"), line(size + 1), Shape::new([("row", size)]));
         Ok(Description { reads: vec![index, 2], ..described })
     }
     fn build(&self, index: usize) -> Result<Boxed<f64>, Fault> {
