@@ -56,12 +56,15 @@ impl<S: Scalar> Sharing<S> {
             // an owner that is not among these ranks adds nothing here
             let in_set: Vec<usize> = owners.iter().map(|owner| ranks.binary_search(owner).unwrap_or(0)).collect();
             let mut set = Set { team: of_set?, runs: Vec::<Range<usize>>::new(), blocks: Vec::new() };
+            let mut last = None;
             for (block, part) in parts.iter().enumerate().filter(|(_, part)| part.ranks == ranks) {
                 let range = space.local(block)?;
-                match set.runs.last_mut() {
-                    Some(last) if last.end == range.start => last.end = range.end,
-                    _ => set.runs.push(range),
+                // neighbours by number are neighbours on every rank; others may be on some
+                match set.runs.last_mut().filter(|_| last.is_some_and(|last: usize| last + 1 == block)) {
+                    Some(run) => run.end = range.end,
+                    None => set.runs.push(range),
                 }
+                last = Some(block);
                 let sum = Vector::zeros(&Space::replicated(part.shape.clone()));
                 set.blocks.push(Shared { block, ordered: Ordered::of(part.operators.clone(), &in_set), sum });
             }
