@@ -413,6 +413,63 @@ fn what_does_not_fit_is_told() {
 }
 
 /// What goes wrong while a rank reads its part of the files: the others do not notice by themselves.
+/// Blocks of x, and cuts of measurements.
+#[test]
+fn what_is_wrong_with_cuts_is_told() {
+    let blur = |name| {
+        case(name).change(
+            r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
+            r#"{ kind = "blur", sigma = 1.0 }"#,
+        )
+    };
+    all_fail(&[
+        case("unknown dim")
+            .set("blocks.z.parts=2")
+            .says("config: --set blocks.z.parts=2: blocks.z: the model has no dim `z`, its dims are (y=12, x=12)")
+            .helps("name a dim of the model"),
+        case("no way to cut")
+            .set("blocks.y={}")
+            .says("…blocks.y: expected one of `parts`, `chunk` and `edges`, got none"),
+        case("two ways to cut")
+            .set("blocks.y={parts=2, chunk=3}")
+            .says("…expected one of `parts`, `chunk` and `edges`, got `parts` and `chunk`"),
+        case("chunk of 0").set("blocks.y.chunk=0").says("…`chunk` must be at least 1, got 0").helps("{ chunk = 64 }"),
+        case("edges that are no partition")
+            .set("blocks.y.edges=[0, 7, 11]")
+            .says("…edges of dim `y`: expected a partition of 0..12, got [0, 7, 11]")
+            .helps("end with the size, 12"),
+        case("falling edges")
+            .set("blocks.y.edges=[0, 7, 7, 12]")
+            .says("…`edges` must begin with 0 and rise, got [0, 7, 7, 12]"),
+        case("more parts than samples")
+            .set("blocks.x.parts=13")
+            .says("…expected at most 12 parts, one a sample, got 13"),
+        case("interleaved blocks")
+            .set("blocks.x={parts=2, order=\"interleaved\"}")
+            .says("…blocks of x are runs of neighbours…")
+            .helps("leave `order` out"),
+        blur("a dim that must stay whole")
+            .change(r#"split = { angle = { parts = 3, order = "interleaved" } }"#, "")
+            .change(r#"dims = ["angle", "column"]"#, r#"dims = ["y", "x"]"#)
+            .data(|folder| write(folder, "scan.npy", &Array2::<f32>::zeros((12, 12))))
+            .set("blocks.y.parts=2")
+            .says("…[blocks] cuts `y` of the model, which must stay whole for this operator")
+            .helps("it leaves the model to be cut along: nothing"),
+        case("the local mean of blocks")
+            .set("blocks.y.parts=2")
+            .set("solve.pseudo_inverse=\"local_mean\"")
+            .says("…a local mean is of the whole of x, which [blocks] cuts")
+            .helps("leave out [blocks]"),
+        case("a preconditioner of the whole")
+            .set("blocks.y.parts=2")
+            .set("solve.preconditioner={kind=\"fourier\"}")
+            .says("…`fourier` is of the whole of x, which [blocks] cuts"),
+        case("edges of a split")
+            .set("terms.scan.split.angle={edges=[0, 4, 8]}")
+            .says("…terms.scan.operator: `split`: edges of dim `angle`: expected a partition of 0..9, got [0, 4, 8]"),
+    ]);
+}
+
 #[test]
 fn what_one_rank_cannot_read_is_told_by_all() {
     all_fail(&[

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod given;
 mod list;
+mod model;
 mod norm;
 mod phases;
 mod plan;

@@ -92,7 +92,7 @@ threads = 2
         let job = Job::from_toml(include_str!("../../configs/tooth.toml"), "tooth.toml", &[]).unwrap();
         assert_eq!(job.model.dims, Shape::new([("y", 640), ("x", 640)]));
         let cut = &job.terms[0].split["angle"];
-        assert_eq!((cut.parts, cut.order), (12, Order::Interleaved));
+        assert_eq!((cut.parts, cut.order), (Some(12), Order::Interleaved));
     }
 
     #[test]

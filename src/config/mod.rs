@@ -24,6 +24,7 @@
 //! ```
 
 mod check;
+mod cut;
 mod each;
 mod load;
 mod model;
@@ -37,9 +38,12 @@ mod set;
 mod solve;
 mod term;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use cut::Cut;
 pub use model::{Model, ScalarKind};
 pub use norm::{Norm, NormMethod};
 pub use normal::Normal;
@@ -47,7 +51,7 @@ pub use output::Output;
 pub use run::Run;
 pub use schema::schema;
 pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
-pub use term::{Cut, Term};
+pub use term::Term;
 
 pub use crate::physics::AnyPhysics;
 
@@ -60,6 +64,11 @@ pub struct Job {
     pub version: u32,
     /// What `x` is: its dimensions and its numbers.
     pub model: Model,
+    /// Cuts `x` into blocks along named dimensions of the model, so that a rank holds only those that its operators read:
+    /// `z = { parts = 4 }`. Operators are cut with it: of a dimension that the measurements have too (a slice and its
+    /// detector row), each block has measurements of its own; of others, what the blocks give is summed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blocks: BTreeMap<String, Cut>,
     /// The data terms. Their operators are stacked in the order written: `A = [A_0; A_1; …]`.
     #[serde(deserialize_with = "term::with_operators")]
     #[schemars(length(min = 1))]

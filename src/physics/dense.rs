@@ -8,7 +8,7 @@ use ndarray_linalg as _; // links the system's OpenBLAS, whose gemv is called he
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxedOperator, Needs, Physics, Setting};
+use super::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::error::Fault;
 use crate::operator::{LinearOperator, Structure, Work};
 use crate::scalar::Scalar;
@@ -27,7 +27,7 @@ pub struct DenseParams {
 
 impl Physics for DenseParams {
     const SUMMARY: &'static str = "y = M x, with a matrix from an npy file";
-    const MAY_BE_CUT: &'static [&'static str] = &["row"];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&["row"]);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         let (sizes, columns) = (setting.files.sizes(&self.path)?, setting.model.len());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxedOperator, Needs, Physics, Setting};
+use super::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::error::Fault;
 use crate::operator::{Basis, LinearOperator, Structure, Work};
 use crate::scalar::Scalar;
@@ -23,7 +23,8 @@ pub struct DiagonalParams {
 
 impl Physics for DiagonalParams {
     const SUMMARY: &'static str = "y = d ⊙ x, with one number or an npy file as d";
-    const MAY_BE_CUT: &'static [&'static str] = &[];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
     const NORMAL: Option<Basis> = Some(Basis::Model);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
@@ -47,17 +48,20 @@ impl Physics for DiagonalParams {
         }
     }
 
+    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Tile, Fault> {
+        Ok(setting.window())
+    }
     fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
-        let len = setting.model.len();
+        let len = setting.window().shape().len();
         Ok(Needs { bytes: (len * size_of::<S>()) as u64, scratch_bytes: 0, cost: len as f64 })
     }
 
     fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
         let diagonal = match &self.path {
             Some(path) => setting.files.read(path, tile)?.into_scalars()?,
-            None => vec![S::from_f64(self.value.unwrap_or(1.0)); setting.model.len()],
+            None => vec![S::from_f64(self.value.unwrap_or(1.0)); tile.shape().len()],
         };
-        Ok(Box::new(Diagonal { shape: setting.model.clone(), diagonal }))
+        Ok(Box::new(Diagonal { shape: tile.shape(), diagonal }))
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxedOperator, Needs, Physics, Setting};
+use super::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::error::Fault;
 use crate::operator::{Basis, LinearOperator, Structure, Work};
 use crate::scalar::Scalar;
@@ -16,17 +16,21 @@ pub struct IdentityParams {}
 
 impl Physics for IdentityParams {
     const SUMMARY: &'static str = "y = x";
-    const MAY_BE_CUT: &'static [&'static str] = &[];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
     const NORMAL: Option<Basis> = Some(Basis::Model);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         Ok(setting.model.clone())
     }
+    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Tile, Fault> {
+        Ok(setting.window())
+    }
     fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
-        Ok(Needs { bytes: 0, scratch_bytes: 0, cost: setting.model.len() as f64 })
+        Ok(Needs { bytes: 0, scratch_bytes: 0, cost: setting.window().shape().len() as f64 })
     }
     fn build<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
-        Ok(Box::new(Identity::new(setting.model.clone())))
+        Ok(Box::new(Identity::new(setting.window().shape())))
     }
 }
 

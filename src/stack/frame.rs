@@ -44,7 +44,7 @@ struct Scratch<X, Y> {
 /// How sums over operators are made.
 enum Sums<X> {
     /// Every rank holds all of `x`: one reduction, or one ordered sum.
-    Whole(Ordered<X>),
+    Whole(Box<Ordered<X>>),
     /// Each rank holds blocks of `x`: among those that share a block.
     Blocks(Sharing<X>),
 }
@@ -112,7 +112,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let scratch = Scratch {
             work: Work::default(),
             sums: match plan.columns() {
-                [_] => Sums::Whole(Ordered::new(&owners)),
+                [_] => Sums::Whole(Box::new(Ordered::new(&owners))),
                 columns => Sums::Blocks(Sharing::new(&team, columns, &domain, &owners)),
             },
             rows: plan.sums_in_rows().then(|| Sharing::new(&team, plan.rows(), &range, &owners)),
@@ -168,9 +168,13 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     pub(crate) fn speaks_for(&self, block: usize) -> bool {
         self.range.blocks()[block].placement.owner() == self.team.rank()
     }
-    /// What one of this rank's operators adds to, by its place among them. Collective: no.
+    /// The block of measurements that one of this rank's operators adds to, by its place among them.
+    pub(super) fn row_of(&self, local: usize) -> usize {
+        self.plan.entries()[self.local[local]].row
+    }
+    /// The numbers of that block. Collective: no.
     pub(super) fn row<'y>(&self, local: usize, y: &'y Vector<Y>) -> &'y [Y] {
-        y.block_slice(self.plan.entries()[self.local[local]].row).unwrap_or_default()
+        y.block_slice(self.row_of(local)).unwrap_or_default()
     }
     /// Hands what one of this rank's operators reads to `read`, by its place among them. Collective: no.
     pub(super) fn read<T>(
@@ -227,7 +231,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     ) {
         let argument = argument.and_then(|argument| self.expect_data(y, "y").map(|()| argument));
         let Scratch { rows, work, .. } = &mut *self.scratch.borrow_mut();
-        let Some(rows) = rows else { return self.fill(y, argument, work, fill) };
+        let Some(rows) = rows else { return self.fill(y, argument, work, |local| self.row_of(local), fill) };
         let begin = Instant::now();
         let in_operators = Cell::new(0.0);
         let add_term = |argument: &A, local: usize, row: &mut [Y], work: &mut Work| {
@@ -275,10 +279,16 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let expected = self.parts_space();
         let fits = argument.and_then(|argument| expect(parts.space(), &expected, "the result").map(|()| argument));
         let work = &mut self.scratch.borrow_mut().work;
-        self.fill(parts, fits, work, |argument, local, block, work| {
-            block.fill(X::default());
-            add_part(argument, local, block, work)
-        });
+        self.fill(
+            parts,
+            fits,
+            work,
+            |local| self.local[local],
+            |argument, local, block, work| {
+                block.fill(X::default());
+                add_part(argument, local, block, work)
+            },
+        );
         self.team.settle()
     }
 
@@ -287,6 +297,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         y: &mut Vector<S>,
         argument: Result<A, Fault>,
         work: &mut Work,
+        block_of: impl Fn(usize) -> usize,
         mut fill: impl FnMut(&A, usize, &mut [S], &mut Work) -> Result<(), Fault>,
     ) {
         let begin = Instant::now();
@@ -295,7 +306,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             Err(fault) => return self.team.note(fault),
         };
         for (local, index) in self.local.iter().enumerate() {
-            let Some(block) = y.block_slice_mut(*index) else { continue };
+            let Some(block) = y.block_slice_mut(block_of(local)) else { continue };
             if let Err(fault) = fill(&argument, local, block, work) {
                 block.fill(S::default());
                 self.team.note(fault.in_operator(*index));
@@ -381,6 +392,20 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     /// Gives that memory back.
     pub(super) fn give_numbers(&self, numbers: Vec<f64>) {
         self.scratch.borrow_mut().numbers = numbers;
+    }
+
+    /// An error where `x` is cut into blocks or measurements are sums of several operators', for what takes each operator by
+    /// itself. Collective: yes; it follows from the plan, so nothing is sent unless it is an error.
+    pub(crate) fn expect_whole_model(&self, what: &str) -> Result<(), Error> {
+        let blocks = self.plan.columns().len();
+        if blocks == 1 && !self.plan.sums_in_rows() {
+            return Ok(());
+        }
+        let text = match blocks {
+            1 => format!("{what} takes each operator by itself, here several add to the same measurements"),
+            _ => format!("{what} is of the whole of x, here x is cut into {blocks} blocks"),
+        };
+        self.team.agree(Err(Fault::new(text).in_phase(Phase::Solve).hint("leave it out")))
     }
 
     /// A fault if a vector is not one of the model.

@@ -243,7 +243,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         self.forward(&x, out)
     }
 
-    /// `out = Σ A_iᴴ g_i(A_i x)`: each block `A_i x` is handed to `change(index, block)`, which turns it into what the
+    /// `out = Σ A_iᴴ g_i(A_i x)`: each block of `A x` is handed to `change(index, block)`, which turns it into what the
     /// adjoint is applied to and returns a number; the result is the sum of these numbers over all operators.
     ///
     /// So a gradient needs no vector of the data. Collective: yes, one vector reduction and one scalar one. Memory: the
@@ -305,7 +305,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
                 let mut data = work.take::<Y>("A x", member.operator.range().len());
                 let done = self
                     .read(local, x, work, |x, work| member.forward(x, &mut data, work))
-                    .and_then(|()| change(member.index, &mut data))
+                    .and_then(|()| change(self.row_of(local), &mut data))
                     .and_then(|()| member.adjoint_add(&data, out, work));
                 work.give("A x", data);
                 done

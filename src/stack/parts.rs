@@ -92,11 +92,14 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             self.concatenated(blocks, root, &mut all);
             return Ok(all);
         }
-        let weight = if combine == Combine::Mean { 1.0 / self.count() as f64 } else { 1.0 };
         let mut sum = Vector::<S>::zeros(&Space::replicated(shape));
         let block = |index: usize| blocks.block_slice(index).unwrap_or_default();
+        let owners: Vec<usize> = blocks.space().blocks().iter().map(|block| block.placement.owner()).collect();
+        let weight = if combine == Combine::Mean { 1.0 / owners.len() as f64 } else { 1.0 };
+        let rank = self.team().rank();
         let add_here = |sum: &mut Vector<S>| {
-            self.local_indices().iter().for_each(|index| add(block(*index), sum.as_mut_slice()));
+            let here = (0..owners.len()).filter(|index| owners[*index] == rank);
+            here.for_each(|index| add(block(index), sum.as_mut_slice()));
         };
         match (place, self.team().summation()) {
             (Place::Here, _) => add_here(&mut sum),
@@ -105,7 +108,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
                 self.team().sum_vector(&mut sum)?;
             }
             (_, Summation::Ordered) => {
-                Ordered::new(&self.plan().owners()).sum(self.team(), &mut sum, |index, sum| {
+                Ordered::new(&owners).sum(self.team(), &mut sum, |index, sum| {
                     add(block(index), sum);
                     Ok(())
                 })?;
@@ -125,9 +128,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             return Err(Fault::new(text).hint("ranks count from zero"));
         }
         let blocks = space.blocks();
-        let owners = self.plan().owners();
-        let placed = blocks.iter().map(|block| block.placement.clone()).eq(owners.into_iter().map(Placement::On));
-        if !placed {
+        let owners = self.plan().owners().into_iter().map(Placement::On);
+        let placed = blocks.iter().map(|block| block.placement.clone()).eq(owners);
+        let apart = blocks.iter().all(|block| matches!(block.placement, Placement::On(_)));
+        if !placed && !(apart && space.same(self.range())) {
             let text =
                 format!("expected a vector with a block for each of the {} operators, on its owner", self.count());
             return Err(Fault::new(text).hint("make it with `zero_data` or `zero_parts` of this stack"));

@@ -207,6 +207,13 @@ impl BlockPlan {
     pub fn sums_in_rows(&self) -> bool {
         self.rows.len() < self.entries.len()
     }
+    /// Whether the operators that add to a block of measurements all read different blocks of `x`.
+    pub fn reads_apart(&self, row: usize) -> bool {
+        let operators = &self.rows[row].operators;
+        let reads = operators.iter().flat_map(|index| self.entries[*index].description.reads_of(self.columns.len()));
+        let mut seen = std::collections::HashSet::new();
+        operators.len() == 1 || reads.into_iter().all(|block| seen.insert(block))
+    }
     /// The shape of `x`; of an `x` of several blocks all their numbers one after the other.
     pub fn domain(&self) -> &Shape {
         &self.domain
@@ -289,6 +296,9 @@ impl BlockPlan {
     }
 
     fn sum_bytes(&self, rank: usize) -> u64 {
+        if self.columns.len() > 1 {
+            return self.block_sum_bytes(rank);
+        }
         let message = |elements: usize| self.domain.len().min(elements) as u64 * self.scalar_bytes;
         if !self.ordered {
             return if self.ranks > 1 { message(MESSAGE) } else { 0 };
@@ -306,9 +316,53 @@ impl BlockPlan {
             + (to_send + to_combine + 1) * message(tree::CHUNK)
     }
 
+    /// What sums of blocks need beside their result: ordered ones the sum and the depth of the tree for each block.
+    fn block_sum_bytes(&self, rank: usize) -> u64 {
+        if !self.ordered {
+            return 0;
+        }
+        let depth = |part: &Part| u64::from(part.operators.len().next_power_of_two().trailing_zeros());
+        let of_block = |part: &Part| (1 + depth(part)) * part.shape.len() as u64 * self.scalar_bytes;
+        self.columns.iter().filter(|part| part.ranks.binary_search(&rank).is_ok()).map(of_block).sum()
+    }
+
+    /// Calls that complete the blocks of one side of the stack, among the ranks that share them, and bytes that one rank puts
+    /// into them.
+    fn block_reduction(&self, parts: &[Part], rank: usize) -> (u64, u64) {
+        let (mut calls, mut bytes) = (0, 0);
+        let mut before: Option<&Part> = None;
+        for part in parts {
+            if part.ranks.len() > 1 && part.ranks.binary_search(&rank).is_ok() {
+                let numbers = part.shape.len();
+                if self.ordered {
+                    let owners: Vec<usize> = part.operators.iter().map(|index| self.entries[*index].owner).collect();
+                    let mine = tree::subtrees(&owners).iter().filter(|subtree| subtree.owner == rank).count();
+                    calls += 2 * numbers.div_ceil(tree::CHUNK) as u64 + 1;
+                    bytes += ((mine * numbers + numbers / part.ranks.len()) as u64) * self.scalar_bytes;
+                } else {
+                    // neighbours that the same ranks share go in one call
+                    calls += u64::from(before.is_none_or(|before| before.ranks != part.ranks));
+                    bytes += numbers as u64 * self.scalar_bytes;
+                }
+            }
+            before = Some(part);
+        }
+        (calls, bytes)
+    }
+
+    /// Calls of one `A x` by messages, and bytes that one rank puts into them: none, unless operators of several ranks add to
+    /// the same measurements.
+    pub fn forward_sends(&self, rank: usize) -> (u64, u64) {
+        self.block_reduction(&self.rows, rank)
+    }
+
     /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
-    /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction).
+    /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction). Of an `x` that is
+    /// cut the sums of the blocks that the rank shares with others.
     pub fn reduction(&self, rank: usize) -> (u64, u64) {
+        if self.columns.len() > 1 {
+            return self.block_reduction(&self.columns, rank);
+        }
         let model = self.domain.len() as u64 * self.scalar_bytes;
         if !self.ordered {
             return (1, model + SPARE as u64 * self.real_bytes());
@@ -446,6 +500,9 @@ impl fmt::Display for BlockPlan {
             let (name, range) = (&description.name, description.range.to_string());
             writeln!(f, "{index:>8}  {name:<28} {range:<34} {owner:>5} {bytes:>11} {share:>6.1}%")?;
         }
+        if self.columns.len() > 1 {
+            self.show_blocks(f)?;
+        }
         for group in self.groups.iter().filter(|group| self.is_named(group)).take(SHOWN) {
             let numbers: Vec<String> = group.operators.iter().map(usize::to_string).collect();
             writeln!(f, "{:>8}  {}: operators {}", "group", group.name, numbers.join(", "))?;
@@ -456,25 +513,61 @@ impl fmt::Display for BlockPlan {
         writeln!(f)?;
         writeln!(
             f,
-            "{:>8}  {:>9} {:>12} {:>12} {:>12} {:>8} {:>20}",
-            "rank", "operators", "measurements", "operators", "scratch", "cost", "sent per reduction"
+            "{:>8}  {:>9} {:>12} {:>12} {:>12} {:>8} {:>18} {:>18}",
+            "rank", "operators", "x", "measurements", "operators", "cost", "A x sends", "Aᴴ y sends"
         )?;
+        let sends = |(calls, bytes): (u64, u64)| match calls {
+            0 => "nothing".to_owned(),
+            _ => format!("{calls} × {}", human_bytes(bytes / calls)),
+        };
         for rank in 0..self.ranks {
             let cost: f64 = self.owned_by(rank).map(|(_, entry)| entry.description.cost).sum();
-            let (calls, bytes) = self.reduction(rank);
             writeln!(
                 f,
-                "{rank:>8}  {:>9} {:>12} {:>12} {:>12} {:>7.1}% {:>20}",
+                "{rank:>8}  {:>9} {:>12} {:>12} {:>12} {:>7.1}% {:>18} {:>18}",
                 self.owned_by(rank).count(),
+                human_bytes(self.model_bytes(rank)),
                 human_bytes(self.data_bytes(rank)),
                 human_bytes(self.operator_bytes(rank)),
-                human_bytes(self.scratch_bytes(rank)),
                 100.0 * cost / total,
-                format!("{calls} × {}", human_bytes(bytes / calls)),
+                sends(self.forward_sends(rank)),
+                sends(if self.ranks == 1 { (0, 0) } else { self.reduction(rank) }),
             )?;
         }
         Ok(())
     }
+}
+
+impl BlockPlan {
+    /// The blocks of `x`: who reads them, who holds them.
+    fn show_blocks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{:>8}  {:<28} {:>12} {:>14} {:>16}", "block", "of x", "bytes", "operators", "ranks")?;
+        for (index, part) in self.columns.iter().enumerate().take(SHOWN) {
+            let (shape, bytes) = (part.shape.to_string(), human_bytes(part.shape.len() as u64 * self.scalar_bytes));
+            let (readers, ranks) = (in_short(&part.operators), in_short(&part.ranks));
+            writeln!(f, "{index:>8}  {shape:<28} {bytes:>12} {readers:>14} {ranks:>16}")?;
+        }
+        let hidden = self.columns.len().saturating_sub(SHOWN);
+        if hidden > 0 { writeln!(f, "{:>8}  … {hidden} more", "") } else { Ok(()) }
+    }
+}
+
+/// Rising numbers as runs: `0-11, 13`; where there are many runs, how many numbers.
+fn in_short(numbers: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    if runs.len() > 3 {
+        return format!("{} of them", numbers.len());
+    }
+    let run =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let runs: Vec<String> = runs.iter().map(run).collect();
+    if runs.is_empty() { "none".to_owned() } else { runs.join(", ") }
 }
 
 /// Bytes as a person reads them.

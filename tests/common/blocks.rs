@@ -118,6 +118,30 @@ fn matrix_of_blocks() -> Grid {
     }
 }
 
+/// One row for each operator, in another order than the operators.
+fn rows_out_of_order() -> Grid {
+    Grid {
+        columns: vec![2, 3, 2],
+        rows: vec![4, 3, 5, 2],
+        tiles: vec![(2, vec![0]), (0, vec![0, 1]), (3, vec![1]), (1, vec![2])],
+        named_rows: true,
+    }
+}
+
+/// Operators that see the same of `x` and add to the same measurements.
+fn sums_of_operators() -> Grid {
+    Grid {
+        columns: vec![3, 2],
+        rows: vec![5, 4],
+        tiles: vec![(0, vec![0]), (0, vec![0]), (1, vec![1]), (1, vec![0]), (1, vec![1])],
+        named_rows: true,
+    }
+}
+
+fn grids() -> [Grid; 4] {
+    [grid(), matrix_of_blocks(), rows_out_of_order(), sums_of_operators()]
+}
+
 fn every_mode() -> impl Iterator<Item = PlanOptions> {
     [Summation::Fast, Summation::Ordered].into_iter().flat_map(|summation| {
         [Assignment::Contiguous, Assignment::RoundRobin].map(|assignment| PlanOptions {
@@ -156,7 +180,7 @@ fn tolerance<S: Scalar>() -> f64 {
 
 fn a_stack_on_blocks_is_its_dense_matrix(comm: &Rc<dyn Comm>) {
     fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
-        for grid in [grid(), matrix_of_blocks()] {
+        for grid in grids() {
             let whole = grid.whole::<S>();
             let adjoint = adjoint_of(&whole);
             for options in every_mode() {
@@ -197,7 +221,7 @@ fn a_stack_on_blocks_is_its_dense_matrix(comm: &Rc<dyn Comm>) {
 
 fn blocks_do_not_depend_on_the_ranks(comm: &Rc<dyn Comm>) {
     let alone: Rc<dyn Comm> = Rc::new(Solo);
-    for grid in [grid(), matrix_of_blocks()] {
+    for grid in grids() {
         let options = PlanOptions { summation: Summation::Ordered, ..PlanOptions::default() };
         let solve = |comm: &Rc<dyn Comm>| {
             let stack = grid.stack::<f64>(comm, options).unwrap();
@@ -227,7 +251,7 @@ fn blocks_do_not_depend_on_the_ranks(comm: &Rc<dyn Comm>) {
 fn methods_work_on_blocks(comm: &Rc<dyn Comm>) {
     fn check<S: Scalar + ndarray_linalg::Lapack>(comm: &Rc<dyn Comm>) {
         let double = S::NAME.ends_with("f64");
-        for grid in [grid(), matrix_of_blocks()] {
+        for grid in grids() {
             let stack = grid.stack::<S>(comm, PlanOptions::default()).unwrap();
             let whole = grid.whole::<S>();
             let all_y = Array1::from(random::<S>(whole.nrows(), 8));
@@ -261,8 +285,11 @@ fn methods_work_on_blocks(comm: &Rc<dyn Comm>) {
                 );
             }
             let bounds = norm_squared(&stack, &NormSquared::Bounds, &mut |_: &Progress| ()).unwrap();
-            let NormSquaredEstimate::Bounds { below, .. } = bounds else { panic!("{bounds:?}") };
-            assert!(0.0 < below && below <= largest * largest * 1.00001);
+            let NormSquaredEstimate::Bounds { below, above, .. } = bounds else { panic!("{bounds:?}") };
+            let squared = largest * largest;
+            assert!(below <= squared * 1.00001 && squared <= above * 1.00001, "{below} {squared} {above}");
+            let cancels = grid.tiles == sums_of_operators().tiles; // then no operator alone says anything
+            assert_eq!(below > 0.0, !cancels);
         }
     }
     each_scalar!(check, comm);
@@ -371,7 +398,7 @@ fn r6_matrix_errors(comm: &Rc<dyn Comm>) {
 
 fn r7_argument_errors(comm: &Rc<dyn Comm>) {
     for options in every_mode() {
-        for grid in [grid(), matrix_of_blocks()] {
+        for grid in grids() {
             let stack = grid.stack::<f64>(comm, options).unwrap();
             let (input, mut x, mut y) = (stack.zero_model(), stack.zero_model(), stack.zero_data());
             let wrong = Vector::zeros(&stackphys::space::Space::replicated(line(5)));

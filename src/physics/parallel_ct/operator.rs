@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::geometry::{Detector, ImageSize, check, rays};
+use super::geometry::{Detector, ImageSize, View, check};
 use crate::error::Fault;
 use crate::operator::{LinearOperator, Structure, Work};
 use crate::physics::joseph::{self, BAND, Instructions, Layout, PAD, Padded, Ray};
 use crate::physics::threads;
 use crate::scalar::{Real, Scalar};
-use crate::space::Shape;
+use crate::space::{Shape, Tile};
 
 /// The numbers in each scratch buffer: a padded band of lines, and the padded sinogram of one slice.
 pub(super) fn scratch<R: Real>(rays: &[Ray], size: ImageSize, columns: usize) -> [usize; 2] {
@@ -56,14 +56,21 @@ pub struct ParallelCt<S: Scalar> {
 impl<S: Scalar> ParallelCt<S> {
     /// Projections of a model (y, x) or (z, y, x) at angles in radians.
     pub fn new(model: &Shape, angles: &[f64], detector: Detector) -> Result<Self, Fault> {
-        let size = ImageSize::of(model)?;
+        Self::on_window(&Tile::whole(model), angles, detector)
+    }
+
+    /// Projections of a part of a model, of neighbouring samples along each dim: those of the whole model where all
+    /// outside of that part is zero. So the projections of the parts of a model add up to those of the whole.
+    pub fn on_window(window: &Tile, angles: &[f64], detector: Detector) -> Result<Self, Fault> {
+        let view = View::of(window)?;
+        let size = view.size;
         // A part of a stack may be left without angles; a scan may not, which `ParallelCtParams` sees to.
         if !angles.is_empty() {
             check(angles, "angles", detector)?;
         }
-        let rays = rays(angles, size, detector);
+        let rays = view.rays(angles, detector);
         Ok(ParallelCt {
-            domain: model.clone(),
+            domain: window.shape(),
             range: size.range(angles.len(), detector.columns),
             size,
             columns: detector.columns,
