@@ -12,6 +12,7 @@ mod member;
 mod noisy;
 mod parts;
 mod plan;
+mod rank_matrix;
 mod smooth;
 mod tree;
 
@@ -30,6 +31,7 @@ pub(crate) use member::guarded;
 pub(crate) use member::panic_is_caught;
 pub use parts::{Combine, Place};
 pub use plan::{BlockPlan, Entry, Group, NormalKind, PlanOptions, human_bytes};
+pub use rank_matrix::ranks_of_tiles;
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
 
 use crate::comm::Team;
