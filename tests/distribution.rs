@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{forms, planned, reference};
+use common::{blocks, forms, planned, reference};
 use stackphys::Error;
 use stackphys::comm::{Comm, Solo, Team, threads};
 
@@ -47,6 +47,7 @@ fn promises_hold_on_any_number_of_ranks() {
     keep(promises::ALL);
     keep(planned::ALL);
     keep(forms::ALL);
+    keep(blocks::ALL);
     keep(reference::ALL);
 }
 

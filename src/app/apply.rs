@@ -93,7 +93,7 @@ pub fn write_data<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, y: &Vector<S
             let mut values = vec![S::default(); whole.len()];
             for index in members {
                 let tile = &resolved.members()[index].tile;
-                let block = &all[stack.plan().entries()[index].start..];
+                let block = &all[stack.plan().rows()[index].start..];
                 for (offset, value) in tile.offsets().zip(block) {
                     values[offset] = *value;
                 }

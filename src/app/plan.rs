@@ -76,7 +76,7 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let hdf5 = resolved.job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
     let process = PROCESS_BYTES + if hdf5 { HDF5_BYTES } else { 0 };
     for rank in 0..ranks {
-        let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes() + data * plan.data_bytes(rank);
+        let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);
         let vectors = bytes([of_model, of_data]).max(bytes(norm_vectors));
         let data = plan.data_bytes(rank) + resolved.fidelity_bytes(plan.owned_by(rank).map(|(index, _)| index));
         say!(

@@ -310,7 +310,7 @@ impl<'a> Resolved<'a> {
             let elements: usize = of_term().map(|(index, _)| stack.range().blocks()[index].shape.len()).sum();
             let sigma = params.noise * (sums.iter().sum::<f64>() / elements as f64).sqrt();
             for (index, _) in of_term() {
-                let start = stack.plan().entries()[index].start as u64;
+                let start = stack.plan().rows()[index].start as u64;
                 let (Some(block), Some(clean)) = (y.block_slice_mut(index), clean.block_slice_mut(index)) else {
                     continue;
                 };
@@ -355,6 +355,8 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
             name: member.name.clone(),
             domain: self.job.model.dims.clone(),
             range: member.tile.shape(),
+            reads: Vec::new(),
+            row: None,
             bytes: needs.bytes,
             scratch_bytes: needs.scratch_bytes,
             cost: needs.cost,

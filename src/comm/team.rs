@@ -21,7 +21,7 @@ use super::shared::{Buffer, Leaves, Node, Spare};
 use super::{BufMut, Comm, Kind, Meter, Reduce, Solo};
 use crate::error::{Error, Fault};
 use crate::scalar::{Real, Scalar};
-use crate::space::{Placement, SPARE, Space, Vector};
+use crate::space::{SPARE, Space, Vector};
 
 /// How contributions of operators are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +72,7 @@ pub struct Team {
     comm: Rc<dyn Comm>,
     /// Also in the hands of the scope that this team is of, which tells what is left.
     pending: Rc<RefCell<Option<Pending>>>,
-    meter: Meter,
+    meter: Rc<Meter>,
     summation: Summation,
     reduction: Reduction,
     started: Instant,
@@ -89,7 +89,7 @@ impl Team {
         Team {
             comm,
             pending: Rc::default(),
-            meter: Meter::default(),
+            meter: Rc::default(),
             summation: Summation::Fast,
             reduction: Reduction::Auto,
             started: Instant::now(),
@@ -303,7 +303,7 @@ impl Team {
     /// This rank's share of Re⟨a, b⟩, block by block: zero for what it does not hold, or leaves to rank 0.
     fn own_dots<S: Scalar>(&self, a: &Vector<S>, b: &Vector<S>) -> impl Iterator<Item = f64> {
         a.space().blocks().iter().enumerate().map(|(index, block)| {
-            let counts = block.placement != Placement::Everywhere || self.rank() == 0;
+            let counts = block.placement.owner() == self.rank();
             if counts { a.dot_blocks(b, index..index + 1) } else { 0.0 }
         })
     }
@@ -364,6 +364,12 @@ impl Team {
         self.comm.all_reduce(S::Real::real_buf_mut(buffer), Reduce::Sum);
         let spare = [buffer[spare_at], buffer[spare_at + 1]];
         self.check_spare(spare)
+    }
+
+    /// `numbers ← Σ` of all ranks' numbers. Collective: yes, one vector reduction; does not settle.
+    pub(crate) fn sum_slice<S: Scalar>(&self, numbers: &mut [S]) {
+        self.meter.count(Kind::VectorReduction, size_of_val(numbers));
+        self.comm.all_reduce(S::buf_mut(numbers), Reduce::Sum);
     }
 
     /// `out ← top` of all ranks' `out` and of what they have beside it, in shared memory. `None` where that cannot be: then
@@ -496,6 +502,11 @@ impl Team {
         self.comm
             .split(colour, self.rank())
             .map(|comm| Team::new(comm).with_summation(self.summation).with_reduction(self.reduction))
+    }
+
+    /// The same, with its messages counted as those of this team. Collective: yes.
+    pub(crate) fn split_counted(&self, colour: Option<usize>) -> Option<Team> {
+        self.split(colour).map(|team| Team { meter: self.meter.clone(), ..team })
     }
 
     fn spare_words(&self) -> Spare {

@@ -71,7 +71,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     /// Collective: yes, one scalar reduction. Errors: another number of fidelities than one or the operators'; a parameter
     /// out of range; variances that were not read, or are not as many as measurements; measurements of another stack.
     pub fn new(stack: &'a Stack<X, Y>, measured: &'a Vector<Y>, fidelities: Vec<AnyFidelity>) -> Result<Self, Error> {
-        let (count, given) = (stack.count(), fidelities.len());
+        let (count, given) = (stack.blocks(), fidelities.len());
         let term = DataTerm { stack, measured, fidelities, weight: 1.0, numbers: RefCell::default() };
         let checked = term.fidelities.iter().try_for_each(AnyFidelity::check).and_then(|()| {
             if given != 1 && given != count {
@@ -81,9 +81,9 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
             if !measured.space().same(stack.range()) {
                 return Err(Fault::new("the measurements are not of this stack").hint("make them with `zero_data`"));
             }
-            stack.local_indices().iter().try_for_each(|index| {
-                let len = measured.block_slice(*index).map_or(0, <[Y]>::len);
-                term.fidelity(*index).expect_len(len).map_err(|fault| fault.in_operator(*index))
+            stack.local_blocks().try_for_each(|index| {
+                let len = measured.block_slice(index).map_or(0, <[Y]>::len);
+                term.fidelity(index).expect_len(len).map_err(|fault| fault.in_operator(index))
             })
         });
         stack.team().agree(checked)?;
@@ -92,7 +92,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
 
     /// The same term, summed or averaged over the operators of the stack.
     pub fn with_loss(self, loss: Loss) -> Self {
-        let count = self.stack.count() as f64;
+        let count = self.stack.blocks() as f64;
         match loss {
             Loss::Sum => self.with_weight(1.0),
             Loss::Mean => self.with_weight(1.0 / count),
@@ -153,17 +153,19 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     ) -> Result<[f64; K], Error> {
         let mut numbers = self.numbers.take();
         numbers.clear();
-        numbers.resize(K * self.stack.count(), 0.0);
+        numbers.resize(K * self.stack.blocks(), 0.0);
         if let Err(fault) = self.stack.expect_data(predicted, "the prediction") {
             self.stack.team().note(fault.in_phase(Phase::Forward));
         }
-        for index in self.stack.local_indices() {
-            let (Some(u), Some(y)) = (predicted.block_slice(*index), self.measured.block_slice(*index)) else {
+        for index in self.stack.local_blocks() {
+            let (Some(u), Some(y)) = (predicted.block_slice(index), self.measured.block_slice(index)) else {
                 continue;
             };
-            match of(*index, u, y) {
-                Ok(found) => numbers[K * index..][..K].copy_from_slice(&found),
-                Err(fault) => self.stack.team().note(fault.in_operator(*index).in_phase(Phase::Forward)),
+            match of(index, u, y) {
+                // of all that hold a block one speaks
+                Ok(found) if self.stack.speaks_for(index) => numbers[K * index..][..K].copy_from_slice(&found),
+                Ok(_) => {}
+                Err(fault) => self.stack.team().note(fault.in_operator(index).in_phase(Phase::Forward)),
             }
         }
         let summed = self.stack.team().sum_in_place(&mut numbers);
@@ -233,12 +235,12 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
         if let Err(fault) = self.stack.expect_data(of, "v") {
             self.stack.team().note(fault.in_phase(Phase::Forward));
         }
-        for index in self.stack.local_indices() {
-            let (Some(block), Some(y)) = (of.block_slice_mut(*index), self.measured.block_slice(*index)) else {
+        for index in self.stack.local_blocks() {
+            let (Some(block), Some(y)) = (of.block_slice_mut(index), self.measured.block_slice(index)) else {
                 continue;
             };
-            if let Err(fault) = change(self.fidelity(*index), block, y) {
-                self.stack.team().note(fault.in_operator(*index).in_phase(Phase::Forward));
+            if let Err(fault) = change(self.fidelity(index), block, y) {
+                self.stack.team().note(fault.in_operator(index).in_phase(Phase::Forward));
             }
         }
     }

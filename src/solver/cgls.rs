@@ -120,7 +120,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Cgls<'_, X, Y> {
     fn start(&mut self) -> Result<Progress, Error> {
         let (stack, team) = (self.stack, self.stack.team());
         [self.data_norm_squared] = team.dots([(self.data, self.data)])?;
-        stack.adjoint(self.data, &mut self.s)?;
+        stack.adjoint_unsettled(self.data, &mut self.s)?;
         [self.normal_data_norm_squared] = team.dots([(&self.s, &self.s)])?;
         self.r.copy_from(self.data);
         self.residual_squared = self.data_norm_squared;
@@ -130,7 +130,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Cgls<'_, X, Y> {
             stack.forward_unsettled(&self.x, &mut self.r);
             self.r.xpby(self.data, -1.0);
             [self.residual_squared] = team.dots([(&self.r, &self.r)])?;
-            stack.adjoint(&self.r, &mut self.s)?;
+            stack.adjoint_unsettled(&self.r, &mut self.s)?;
             self.s.axpy(-self.damping, &self.x);
         }
         [self.gamma] = team.dots([(&self.s, &self.s)])?;
@@ -161,7 +161,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Cgls<'_, X, Y> {
         let resolution = (8.0 * f64::EPSILON + epsilon * epsilon) * rr;
         self.residual_squared = at_least(rr - alpha * (2.0 * rq - alpha * qq), resolution);
 
-        stack.adjoint(&self.r, &mut self.s)?;
+        stack.adjoint_unsettled(&self.r, &mut self.s)?;
         self.s.axpy(-self.damping, &self.x);
         let [gamma] = team.dots([(&self.s, &self.s)])?;
         let beta = if gamma == 0.0 { 0.0 } else { gamma / self.gamma };

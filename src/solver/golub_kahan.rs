@@ -71,7 +71,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
             return Ok(());
         }
         if has_guess {
-            self.stack.adjoint(self.data, &mut self.ahu)?;
+            self.stack.adjoint_unsettled(self.data, &mut self.ahu)?;
             self.normal_data_norm = self.stack.team().norm(&self.ahu)?;
             self.stack.forward_unsettled(x, &mut self.u);
             self.u.xpby(self.data, -1.0);
@@ -140,7 +140,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
     }
 
     fn next_alpha(&mut self) -> Result<(), Error> {
-        self.stack.adjoint(&self.u, &mut self.ahu)?;
+        self.stack.adjoint_unsettled(&self.u, &mut self.ahu)?;
         if let Some(below) = &self.u_below {
             self.ahu.axpy(self.damping.sqrt(), below);
         }

@@ -213,7 +213,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Lanczos<'a, X, Y> {
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lanczos<'_, X, Y> {
     fn start(&mut self) -> Result<Progress, Error> {
         let random = crate::testing::random(self.stack.range(), self.seed, START);
-        self.stack.adjoint(&random, &mut self.basis[0])?;
+        self.stack.adjoint_unsettled(&random, &mut self.basis[0])?;
         let norm = self.stack.team().norm(&self.basis[0])?;
         if norm != 0.0 {
             self.basis[0].scale(1.0 / norm);
@@ -240,12 +240,21 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lanczos<'_, X, Y> {
         self.u.scale(1.0 / alpha);
         // β_k v_{k+1} = Aᴴu_k − α_k v_k, orthogonal to all before; twice is enough
         let mut next = stack.zero_model();
-        stack.adjoint(&self.u, &mut next)?;
+        stack.adjoint_unsettled(&self.u, &mut next)?;
         next.axpy(-alpha, v);
         for _ in 0..2 {
-            for v in &self.basis {
-                let overlap = inner(v.as_slice(), next.as_slice());
-                subtract(overlap, v.as_slice(), next.as_mut_slice());
+            if next.space().is_replicated() {
+                for v in &self.basis {
+                    let overlap = inner(v.as_slice(), next.as_slice());
+                    subtract(overlap, v.as_slice(), next.as_mut_slice());
+                }
+                continue;
+            }
+            // of vectors that are cut all overlaps at once: one reduction, and as good when done twice
+            let mut overlaps: Vec<f64> = self.basis.iter().flat_map(|v| own_inner(v, &next, team.rank())).collect();
+            team.sum_in_place(&mut overlaps)?;
+            for (v, parts) in self.basis.iter().zip(overlaps.chunks(2)) {
+                subtract(X::from_parts(parts[0], parts[1]), v.as_slice(), next.as_mut_slice());
             }
         }
         let beta = team.norm(&next)?;
@@ -281,6 +290,14 @@ fn inner<S: Scalar>(a: &[S], b: &[S]) -> S {
         (re, im) = (re + product.re(), im + product.im());
     }
     S::from_parts(re, im)
+}
+
+/// Both parts of this rank's share of ⟨a, b⟩: of the blocks that it speaks for.
+fn own_inner<S: Scalar>(a: &Vector<S>, b: &Vector<S>, rank: usize) -> [f64; 2] {
+    let blocks = a.space().blocks().iter().enumerate().filter(|(_, block)| block.placement.owner() == rank);
+    let of_block = |(index, _)| Some(inner(a.block_slice(index)?, b.block_slice(index)?));
+    let sum: S = blocks.filter_map(of_block).sum();
+    [sum.re(), sum.im()]
 }
 
 /// `from ← from − overlap · v`.

@@ -156,7 +156,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Landweber<'a, X, Y> {
                 residual.axpy(-1.0, self.data);
                 [self.residual_squared] = team.dots([(&*residual, &*residual)])?;
                 multiply(rows, residual);
-                self.stack.adjoint(residual, &mut self.gradient)?;
+                self.stack.adjoint_unsettled(residual, &mut self.gradient)?;
             }
         }
         self.gradient.axpy(self.damping, &self.x);
@@ -192,11 +192,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Landweber<'_, X, Y> {
             self.omega = self.find_step()?;
         }
         match &mut self.weights {
-            None => self.stack.adjoint(self.data, &mut self.gradient)?,
+            None => self.stack.adjoint_unsettled(self.data, &mut self.gradient)?,
             Some(Weights { rows, residual, .. }) => {
                 residual.copy_from(self.data);
                 multiply(rows, residual);
-                self.stack.adjoint(residual, &mut self.gradient)?;
+                self.stack.adjoint_unsettled(residual, &mut self.gradient)?;
             }
         }
         [self.normal_data_norm_squared] = team.dots([(&self.gradient, &self.gradient)])?;

@@ -81,7 +81,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Power<'_, X, Y> {
     }
 
     fn start(&mut self) -> Result<Progress, Error> {
-        Stream::new(self.seed, START).fill_normal(0, self.v.as_mut_slice());
+        self.v.fill_normal(&Stream::new(self.seed, START));
         let norm = self.stack.team().norm(&self.v)?;
         self.v.scale(1.0 / norm);
         Ok(self.progress(None, None))

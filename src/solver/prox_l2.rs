@@ -69,14 +69,14 @@ pub fn prox_l2<X: Scalar, Y: Scalar<Real = X::Real>>(
     observer: &mut dyn Observer,
 ) -> Result<(Vector<X>, Outcome), Error> {
     let gammas = match &params.gamma {
-        Gamma::One(gamma) => vec![*gamma; stack.count()],
+        Gamma::One(gamma) => vec![*gamma; stack.blocks()],
         Gamma::Each(gammas) => gammas.clone(),
     };
-    let fits = gammas.len() == stack.count() && gammas.iter().all(|gamma| gamma.is_finite() && *gamma >= 0.0);
+    let fits = gammas.len() == stack.blocks() && gammas.iter().all(|gamma| gamma.is_finite() && *gamma >= 0.0);
     stack.team().agree(if fits {
         Ok(())
     } else {
-        let text = format!("γ: expected {} numbers that are not negative, got {gammas:?}", stack.count());
+        let text = format!("γ: expected {} numbers that are not negative, got {gammas:?}", stack.blocks());
         Err(Fault::new(text))
     })?;
     let rules = [stop::relative_normal_residual(params.tolerance), stop::iterations(params.max_iter)];
@@ -116,7 +116,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> ProxSystem<'_, X, Y> {
                 block.iter_mut().for_each(|value| *value *= gamma);
             }
         }
-        self.stack.adjoint(&self.weighted, out)
+        self.stack.adjoint_unsettled(&self.weighted, out)
     }
 }
 

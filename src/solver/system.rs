@@ -146,7 +146,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for Normal<'_, X, Y> {
         let (stack, team) = (self.stack, self.stack.team());
         [self.data_norm_squared] = team.dots([(self.data, self.data)])?;
         self.objective = self.data_norm_squared;
-        stack.adjoint(self.data, r)?;
+        stack.adjoint_unsettled(self.data, r)?;
         [self.normal_data_norm_squared] = team.dots([(&*r, &*r)])?;
         // of zero data the solution is zero, whatever the guess
         match self.first_guess.take().filter(|_| self.data_norm_squared != 0.0) {
@@ -290,7 +290,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for ForwardAdjoint<'_, X, Y> {
     }
 
     fn apply(&mut self, u: &Vector<Y>, out: &mut Vector<Y>) -> Result<(), Error> {
-        self.stack.adjoint(u, &mut self.x)?;
+        self.stack.adjoint_unsettled(u, &mut self.x)?;
         self.stack.forward_unsettled(&self.x, out);
         if self.damping > 0.0 {
             out.axpy(self.damping, u);
@@ -323,7 +323,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for ForwardAdjoint<'_, X, Y> {
     }
 
     fn finish(mut self, u: Vector<Y>) -> Result<Vector<X>, Error> {
-        self.stack.adjoint(&u, &mut self.x)?;
+        self.stack.adjoint_unsettled(&u, &mut self.x)?;
         if let Some(guess) = &self.first_guess {
             self.x.axpy(1.0, guess);
         }

@@ -10,12 +10,41 @@ use std::sync::Arc;
 use super::Shape;
 
 /// Which ranks hold a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Placement {
     /// All ranks hold the same numbers.
     Everywhere,
     /// One rank holds them.
     On(usize),
+    /// These ranks, rising, hold the same numbers.
+    Among(Arc<[usize]>),
+}
+
+impl Placement {
+    /// On these ranks, rising, of a team of `size`.
+    pub fn on(ranks: &[usize], size: usize) -> Self {
+        match ranks {
+            all if all.len() == size => Placement::Everywhere,
+            [one] => Placement::On(*one),
+            some => Placement::Among(some.into()),
+        }
+    }
+    /// Whether a rank holds the numbers.
+    pub fn holds(&self, rank: usize) -> bool {
+        match self {
+            Placement::Everywhere => true,
+            Placement::On(owner) => *owner == rank,
+            Placement::Among(ranks) => ranks.binary_search(&rank).is_ok(),
+        }
+    }
+    /// The rank whose numbers count, of those that hold them: the first.
+    pub fn owner(&self) -> usize {
+        match self {
+            Placement::Everywhere => 0,
+            Placement::On(owner) => *owner,
+            Placement::Among(ranks) => ranks.first().copied().unwrap_or(0),
+        }
+    }
 }
 
 /// One block of a space.
@@ -54,8 +83,7 @@ impl Space {
         let local = blocks
             .iter()
             .map(|block| {
-                let here = matches!(block.placement, Placement::Everywhere) || block.placement == Placement::On(rank);
-                here.then(|| {
+                block.placement.holds(rank).then(|| {
                     let start = local_len;
                     local_len += block.shape.len();
                     start..local_len

@@ -7,6 +7,7 @@ use ndarray::{ArrayViewD, ArrayViewMutD, IxDyn};
 
 use super::{Shape, Space};
 use crate::comm::shared::{Buffer, Slot};
+use crate::random::Stream;
 use crate::scalar::Scalar;
 
 /// Elements behind the visible ones that travel with a reduction: the fault flag and rank 0's clock.
@@ -81,6 +82,18 @@ impl<S: Scalar> Vector<S> {
     /// Sets all numbers.
     pub fn fill(&mut self, value: S) {
         self.as_mut_slice().fill(value);
+    }
+    /// Sets all numbers to standard normal ones, drawn by the place among all elements of the space: the same on any number
+    /// of ranks, and on all ranks that hold a block.
+    pub fn fill_normal(&mut self, stream: &Stream) {
+        let space = self.space.clone();
+        let mut start = 0;
+        for (index, block) in space.blocks().iter().enumerate() {
+            if let Some(values) = self.block_slice_mut(index) {
+                stream.fill_normal(start, values);
+            }
+            start += block.shape.len() as u64;
+        }
     }
     /// Copies the numbers of another vector of the same space.
     pub fn copy_from(&mut self, other: &Vector<S>) {

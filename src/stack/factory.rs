@@ -14,10 +14,16 @@ use crate::space::Shape;
 pub struct Description {
     /// What errors, plans and reports call it.
     pub name: String,
-    /// The shape of `x`; the same for all members.
+    /// The shape of what it reads: `x`, the same for all members; where `x` has several blocks, that of the block that it
+    /// reads, or any shape of as many numbers as the blocks have that it reads one after the other.
     pub domain: Shape,
     /// The shape of its measurements.
     pub range: Shape,
+    /// The blocks of `x` that it reads, in this order. Empty: all.
+    pub reads: Vec<usize>,
+    /// The block of measurements that it adds to: members that name the same one are summed, `y_r = Σ A_i x`. `None` in all
+    /// members: each has a block of its own.
+    pub row: Option<usize>,
     /// Bytes that the built operator holds.
     pub bytes: u64,
     /// Bytes of scratch that one application needs.
@@ -38,12 +44,19 @@ impl Description {
             name: name.into(),
             domain,
             range,
+            reads: Vec::new(),
+            row: None,
             bytes: 0,
             scratch_bytes: 0,
             cost: 1.0,
             normal: None,
             group: None,
         }
+    }
+
+    /// The blocks that it reads of an `x` of that many.
+    pub(super) fn reads_of(&self, blocks: usize) -> Vec<usize> {
+        if self.reads.is_empty() { (0..blocks).collect() } else { self.reads.clone() }
     }
 
     /// A fault if what was built has other shapes than described.
@@ -59,6 +72,11 @@ impl Description {
 pub trait Factory<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     /// How many members there are.
     fn count(&self) -> usize;
+    /// The blocks of `x`, where it has several: then a rank holds only those that its members read. Empty: one block, the
+    /// domain of all members.
+    fn blocks(&self) -> Vec<Shape> {
+        Vec::new()
+    }
     /// What member `index` looks like.
     fn describe(&self, index: usize) -> Result<Description, Fault>;
     /// Builds member `index`.

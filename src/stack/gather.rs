@@ -2,6 +2,8 @@
 //!
 //! Shapes are known from the plan, so no metadata travels.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -78,10 +80,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
 
     /// The measurements of one operator, on all ranks. Collective: yes, one broadcast, and one scalar reduction.
     pub fn block_everywhere(&self, y: &Vector<Y>, index: usize) -> Result<Vec<Y>, Error> {
-        let there = index < self.count();
-        let missing = || Fault::new(format!("there is no operator {index}, the stack has {}", self.count()));
+        let there = index < self.blocks();
+        let missing =
+            || Fault::new(format!("there is no block {index} of measurements, the stack has {}", self.blocks()));
         self.team().agree(if there { self.expect_data(y, "y") } else { Err(missing()) })?;
-        let mut block = vec![Y::default(); self.plan().entries()[index].description.range.len()];
+        let mut block = vec![Y::default(); self.plan().rows()[index].shape.len()];
         self.block_from_owner(y, index, &mut block);
         Ok(block)
     }
@@ -90,22 +93,22 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         if let Some(own) = y.block_slice(index) {
             block.copy_from_slice(own);
         }
-        self.team().broadcast(block, self.plan().entries()[index].owner);
+        self.team().broadcast(block, self.range().blocks()[index].placement.owner());
     }
 
     /// The blocks of a vector that has one for each operator, on its owner, in the order of operators.
     pub(super) fn concatenated<S: Scalar>(&self, y: &Vector<S>, root: Option<usize>, into: &mut [S]) {
-        let blocks = || self.plan().owners().into_iter().zip(y.space().blocks().iter().map(|block| block.shape.len()));
+        let blocks = || y.space().blocks().iter().map(|block| (block.placement.owner(), block.shape.len()));
         let mut counts = vec![0; self.team().size()];
         for (owner, len) in blocks() {
             counts[owner] += len;
         }
-        if self.plan().owners().is_sorted() {
+        if blocks().is_sorted_by_key(|(owner, _)| owner) {
             // the order of ranks is the order of operators
-            return self.team().gather(y.as_slice(), into, &counts, root);
+            return self.team().gather(&self.spoken_for(y), into, &counts, root);
         }
         let mut by_rank = vec![S::default(); into.len()];
-        self.team().gather(y.as_slice(), &mut by_rank, &counts, root);
+        self.team().gather(&self.spoken_for(y), &mut by_rank, &counts, root);
         if into.is_empty() {
             return;
         }
@@ -119,11 +122,22 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         }
     }
 
+    /// The blocks that this rank speaks for, of those that it holds.
+    fn spoken_for<'y, S: Scalar>(&self, y: &'y Vector<S>) -> Cow<'y, [S]> {
+        let rank = self.team().rank();
+        let blocks = || y.space().blocks().iter().enumerate().filter(|(_, block)| block.placement.holds(rank));
+        if blocks().all(|(_, block)| block.placement.owner() == rank) {
+            return y.as_slice().into();
+        }
+        let owned = blocks().filter(|(_, block)| block.placement.owner() == rank);
+        owned.flat_map(|(index, _)| y.block_slice(index).unwrap_or_default()).copied().collect()
+    }
+
     fn broadcast(&self, y: &Vector<Y>, root: Option<usize>, into: &mut [Y]) {
         let mut passing = Vec::new(); // what a rank sees that gets nothing
         let mut rest = into;
-        for (index, entry) in self.plan().entries().iter().enumerate() {
-            let len = entry.description.range.len();
+        for (index, row) in self.plan().rows().iter().enumerate() {
+            let len = row.shape.len();
             if self.gathered_len(root) == 0 {
                 passing.resize(len, Y::default());
                 self.block_from_owner(y, index, &mut passing);
@@ -137,7 +151,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
 
     fn objects(&self, y: &Vector<Y>, into: &mut [Y]) -> Result<(), Error> {
         let own = || -> Vec<(usize, Vec<[u64; 2]>)> {
-            let blocks = self.local_indices().iter().filter_map(|index| Some((*index, y.block_slice(*index)?)));
+            let blocks = self
+                .local_blocks()
+                .filter(|block| self.speaks_for(*block))
+                .filter_map(|block| Some((block, y.block_slice(block)?)));
             blocks.map(|(index, block)| (index, block.iter().map(bits).collect())).collect()
         };
         let mut blocks = Vec::new();

@@ -13,8 +13,10 @@ mod noisy;
 mod parts;
 mod plan;
 mod rank_matrix;
+mod sharing;
 mod smooth;
 mod tree;
+mod window;
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -30,13 +32,13 @@ pub(crate) use member::guarded;
 #[cfg(feature = "mpi")]
 pub(crate) use member::panic_is_caught;
 pub use parts::{Combine, Place};
-pub use plan::{BlockPlan, Entry, Group, NormalKind, PlanOptions, human_bytes};
+pub use plan::{BlockPlan, Entry, Group, NormalKind, Part, PlanOptions, human_bytes};
 pub use rank_matrix::ranks_of_tiles;
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
 
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
-use crate::operator::{Basis, DiagonalNormal, LinearOperator, Work};
+use crate::operator::{Basis, DiagonalNormal, LinearOperator};
 use crate::scalar::Scalar;
 use crate::space::{Vector, dot};
 
@@ -66,6 +68,8 @@ pub struct Stack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     members: Vec<Rc<Member<X, Y>>>,
     /// `AᴴA` of all members of all ranks as one, where the plan merges them.
     merged: Option<RefCell<DiagonalNormal<X>>>,
+    /// Measurements on the way from `A` to `Aᴴ`, where they must be complete in between.
+    data: RefCell<Option<Vector<Y>>>,
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Deref for Stack<X, Y> {
@@ -83,7 +87,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// described.
     pub fn build(team: Team, factory: &dyn Factory<X, Y>, options: PlanOptions) -> Result<Self, Error> {
         let team = team.with_summation(options.summation).with_reduction(options.reduction);
-        let plan = Frame::<X, Y>::plan_of(&team, factory.count(), |index| factory.describe(index), options)?;
+        let plan =
+            Frame::<X, Y>::plan_of(&team, factory.blocks(), factory.count(), |index| factory.describe(index), options)?;
         Self::build_planned(team, plan, factory)
     }
 
@@ -94,7 +99,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             described.expect_built(operator.domain(), operator.range())?;
             Ok(Rc::new(Member::new(index, described.name.clone(), operator)))
         })?;
-        let mut stack = Stack { frame: Frame::new(team, plan), members, merged: None };
+        let mut stack = Stack { frame: Frame::new(team, plan), members, merged: None, data: RefCell::default() };
         if let Some(basis) = stack.plan().merged() {
             stack.merged = Some(RefCell::new(stack.merge(basis)?));
         }
@@ -125,6 +130,22 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         Ok(DiagonalNormal::new(basis, &self.plan().domain().sizes(), weights.as_slice()))
     }
 
+    /// The plan of some operators of one rank by themselves, on the blocks of `x` that they read.
+    fn plan_of_group(&self, operators: &[usize], options: PlanOptions) -> Result<BlockPlan, Fault> {
+        let (entries, columns) = (self.plan().entries(), self.plan().columns());
+        let reads = |index: &usize| entries[*index].description.reads_of(columns.len());
+        let mut blocks: Vec<usize> = operators.iter().flat_map(reads).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        let descriptions = operators.iter().map(|index| {
+            let of_group = |block| blocks.binary_search(&block).unwrap_or_default();
+            let reads = reads(index).into_iter().map(of_group).collect();
+            Description { reads, row: None, ..entries[*index].description.clone() }
+        });
+        let shapes = blocks.iter().map(|block| columns[*block].shape.clone()).collect();
+        BlockPlan::with_blocks::<X>(shapes, descriptions.collect(), 1, options)
+    }
+
     /// Each of this rank's groups of operators as a stack of its own, for one rank, with its place in
     /// [`BlockPlan::groups`]. Collective: no.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (usize, Stack<X, Y>)> + '_ {
@@ -132,17 +153,16 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         let here = |operators: &[usize]| entries[operators[0]].owner == self.team().rank();
         let groups = self.plan().groups().iter().enumerate();
         groups.filter(move |(_, group)| here(&group.operators)).map(move |(place, group)| {
-            let descriptions = group.operators.iter().map(|index| entries[*index].description.clone()).collect();
             let summation = self.team().summation();
             let options = PlanOptions { summation, ..PlanOptions::default() };
-            let plan = BlockPlan::new::<X>(descriptions, 1, options).unwrap_or_else(|_| self.plan().clone());
+            let plan = self.plan_of_group(&group.operators, options).unwrap_or_else(|_| self.plan().clone());
             let team = Team::solo().with_summation(summation).with_clock_of(self.team());
             let member = |(to, index): (usize, &usize)| {
                 let local = self.local_indices().binary_search(index).ok()?;
                 Some(Rc::new(self.members[local].at(to)))
             };
             let members = group.operators.iter().enumerate().filter_map(member).collect();
-            (place, Stack { frame: Frame::new(team, plan), members, merged: None })
+            (place, Stack { frame: Frame::new(team, plan), members, merged: None, data: RefCell::default() })
         })
     }
 
@@ -175,34 +195,41 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     pub fn forward_unsettled(&self, x: &Vector<X>, y: &mut Vector<Y>) {
         let _span = tracing::trace_span!("forward").entered();
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
-        self.fill_blocks(y, fits, |(), local, block, work| self.members[local].forward(x.as_slice(), block, work));
+        self.fill_blocks(y, fits, |(), local, block, work| {
+            self.read(local, x, work, |x, work| self.members[local].forward(x, block, work))
+        });
     }
 
     /// `x = Aᴴ y = Σ A_iᴴ y_i`, of measurements in any form ([`Measured`]). Collective: yes, one vector reduction, which
     /// settles.
     pub fn adjoint(&self, y: &(impl Measured<Y> + ?Sized), x: &mut Vector<X>) -> Result<(), Error> {
+        self.adjoint_unsettled(y, x)?;
+        self.settle_blocks()
+    }
+
+    /// `x = Aᴴ y`; of an `x` that is cut a fault stays pending until the next agreement. For methods.
+    pub fn adjoint_unsettled(&self, y: &(impl Measured<Y> + ?Sized), x: &mut Vector<X>) -> Result<(), Error> {
         let y = y.on(self.range(), "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.sum_over_local(x, y, |y, local, out, work| {
-            let member = &self.members[local];
-            member.adjoint_add(y.block_slice(member.index).unwrap_or_default(), out, work)
-        })
+        self.sum_over_local(x, y, |y, local, out, work| self.members[local].adjoint_add(self.row(local, y), out, work))
     }
 
     /// `out = Aᴴ A x = Σ A_iᴴ A_i x`. Collective: yes, one vector reduction, which settles; where the plan has
     /// [merged](BlockPlan::merged) the members, one scalar one.
     pub fn normal(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<(), Error> {
         self.normal_unsettled(x, out)?;
-        if self.merged.is_some() { self.team().settle() } else { Ok(()) }
+        if self.merged.is_some() { self.team().settle() } else { self.settle_blocks() }
     }
 
     /// `out = Aᴴ A x`; where the plan has merged the members, it sends nothing and a fault stays pending. For methods.
     pub fn normal_unsettled(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
         let Some(merged) = &self.merged else {
-            let normal_add = |(): &(), local: usize, out: &mut [X], work: &mut Work| {
-                self.members[local].normal_add(x.as_slice(), out, work)
-            };
-            return self.sum_over_local(out, fits, normal_add);
+            if self.plan().sums_in_rows() {
+                return self.through_rows(x, out, fits, |_, _| Ok(()));
+            }
+            return self.sum_over_local(out, fits, |(), local, out, work| {
+                self.read(local, x, work, |x, work| self.members[local].normal_add(x, out, work))
+            });
         };
         match fits.and(self.expect_model(out, "the result")) {
             Ok(()) => self.in_operators(|| merged.borrow_mut().apply(x.as_slice(), out.as_mut_slice())),
@@ -232,6 +259,29 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         self.change_between(x, out, Ok(()), change)
     }
 
+    /// `out = Aᴴ g(A x)` where blocks of measurements are sums of several operators': each is complete before it is changed.
+    fn through_rows(
+        &self,
+        x: &Vector<X>,
+        out: &mut Vector<X>,
+        fits: Result<(), Fault>,
+        mut change: impl FnMut(usize, &mut [Y]) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let mut data = self.data.take().unwrap_or_else(|| self.zero_data());
+        if let Err(fault) = fits {
+            self.team().note(fault);
+        }
+        self.forward_unsettled(x, &mut data);
+        for block in self.local_blocks().collect::<Vec<_>>() {
+            if let Some(Err(fault)) = data.block_slice_mut(block).map(|numbers| change(block, numbers)) {
+                self.team().note(fault.in_phase(Phase::Normal));
+            }
+        }
+        let done = self.adjoint_unsettled(&data, out);
+        self.data.replace(Some(data));
+        done
+    }
+
     /// As [`forward_then_adjoint`](Self::forward_then_adjoint), unless something else does not fit.
     fn change_between(
         &self,
@@ -242,16 +292,27 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     ) -> Result<f64, Error> {
         let fits = self.expect_model(x, "x").and(fits).map_err(|fault| fault.in_phase(Phase::Normal));
         let mut numbers = self.take_numbers();
-        let done = self.sum_over_local(out, fits, |(), local, out, work| {
-            let member = &self.members[local];
-            let mut data = work.take::<Y>("A x", member.operator.range().len());
-            let done = member.forward(x.as_slice(), &mut data, work).and_then(|()| {
-                numbers[member.index] = change(member.index, &mut data)?;
-                member.adjoint_add(&data, out, work)
-            });
-            work.give("A x", data);
-            done
-        });
+        let mut change = |block: usize, data: &mut [Y]| {
+            let number = change(block, data)?;
+            if self.speaks_for(block) {
+                numbers[block] = number;
+            }
+            Ok(())
+        };
+        let done = if self.plan().sums_in_rows() {
+            self.through_rows(x, out, fits, change)
+        } else {
+            self.sum_over_local(out, fits, |(), local, out, work| {
+                let member = &self.members[local];
+                let mut data = work.take::<Y>("A x", member.operator.range().len());
+                let done = self
+                    .read(local, x, work, |x, work| member.forward(x, &mut data, work))
+                    .and_then(|()| change(member.index, &mut data))
+                    .and_then(|()| member.adjoint_add(&data, out, work));
+                work.give("A x", data);
+                done
+            })
+        };
         // one owner each: exact, so the same bits on any number of ranks
         let done = done.and_then(|()| self.team().sum_in_place(&mut numbers));
         let sum = numbers.iter().sum();

@@ -45,12 +45,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         Vector::zeros(&self.parts_space())
     }
     pub(super) fn parts_space(&self) -> Arc<Space> {
-        let shape = self.plan().domain();
         let blocks = self
             .plan()
-            .owners()
-            .into_iter()
-            .map(|owner| Block { shape: shape.clone(), placement: Placement::On(owner) });
+            .entries()
+            .iter()
+            .map(|entry| Block { shape: entry.description.domain.clone(), placement: Placement::On(entry.owner) });
         Space::new(blocks.collect(), self.team().rank())
     }
 
@@ -127,7 +126,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         }
         let blocks = space.blocks();
         let owners = self.plan().owners();
-        let placed = blocks.iter().map(|block| block.placement).eq(owners.into_iter().map(Placement::On));
+        let placed = blocks.iter().map(|block| block.placement.clone()).eq(owners.into_iter().map(Placement::On));
         if !placed {
             let text =
                 format!("expected a vector with a block for each of the {} operators, on its owner", self.count());
@@ -152,17 +151,16 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// settles; no vector is sent.
     pub fn adjoint_parts(&self, y: &(impl Measured<Y> + ?Sized), parts: &mut Vector<X>) -> Result<(), Error> {
         let y = y.on(self.range(), "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.fill_parts(parts, y, |y, local, out, work| {
-            let member = &self.members[local];
-            member.adjoint_add(y.block_slice(member.index).unwrap_or_default(), out, work)
-        })
+        self.fill_parts(parts, y, |y, local, out, work| self.members[local].adjoint_add(self.row(local, y), out, work))
     }
 
     /// `parts_i = A_iᴴ A_i x`, in a vector of [`zero_parts`](Frame::zero_parts). Collective: yes, one scalar reduction, which
     /// settles; no vector is sent.
     pub fn normal_parts(&self, x: &Vector<X>, parts: &mut Vector<X>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
-        self.fill_parts(parts, fits, |_, local, out, work| self.members[local].normal_add(x.as_slice(), out, work))
+        self.fill_parts(parts, fits, |(), local, out, work| {
+            self.read(local, x, work, |x, work| self.members[local].normal_add(x, out, work))
+        })
     }
 }
 

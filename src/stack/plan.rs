@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,12 @@ pub struct Group {
     pub operators: Vec<usize>,
 }
 
+impl Part {
+    fn block(&self, ranks: usize) -> Block {
+        Block { shape: self.shape.clone(), placement: Placement::on(&self.ranks, ranks) }
+    }
+}
+
 impl Group {
     /// A fault of the group's own stack as one of the whole stack: its operators are counted from zero there.
     pub(crate) fn fault_of(&self, mut fault: Fault) -> Fault {
@@ -66,10 +72,23 @@ pub struct Entry {
     /// What it looks like.
     #[serde(flatten)]
     pub description: Description,
-    /// The rank that builds it and holds its measurements.
+    /// The rank that builds it and holds what it reads and writes.
     pub owner: usize,
-    /// Where its measurements begin among all measurements.
+    /// The block of measurements that it adds to.
+    pub row: usize,
+}
+
+/// A block of `x` (a column of the stack), or of the measurements (a row).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it looks like.
+    pub shape: Shape,
+    /// Where it begins among all numbers of `x`, or of the measurements.
     pub start: usize,
+    /// The operators that read it, or add to it, rising.
+    pub operators: Vec<usize>,
+    /// The ranks that hold it, rising: the owners of these operators. A block that nobody reads is on rank 0.
+    pub ranks: Vec<usize>,
 }
 
 /// Who owns what, bytes per rank, messages and bytes per iteration.
@@ -89,6 +108,8 @@ pub struct Entry {
 pub struct BlockPlan {
     entries: Vec<Entry>,
     groups: Vec<Group>,
+    columns: Vec<Part>,
+    rows: Vec<Part>,
     domain: Shape,
     ranks: usize,
     scalar: String,
@@ -99,16 +120,26 @@ pub struct BlockPlan {
 }
 
 impl BlockPlan {
-    /// The plan for members of scalar `S` on a number of ranks.
+    /// The plan for members of scalar `S` that all read the whole of `x`, on a number of ranks.
     pub fn new<S: Scalar>(members: Vec<Description>, ranks: usize, options: PlanOptions) -> Result<Self, Fault> {
+        BlockPlan::with_blocks::<S>(Vec::new(), members, ranks, options)
+    }
+
+    /// The plan for members that read blocks of `x`. No blocks: one, the domain of all members.
+    pub fn with_blocks<S: Scalar>(
+        blocks: Vec<Shape>,
+        members: Vec<Description>,
+        ranks: usize,
+        options: PlanOptions,
+    ) -> Result<Self, Fault> {
         let Some(first) = members.first() else {
             return Err(Fault::new("the stack has no operators").hint("give at least one"));
         };
-        let domain = first.domain.clone();
+        let blocks = if blocks.is_empty() { vec![first.domain.clone()] } else { blocks };
         for (index, member) in members.iter().enumerate() {
-            let of = format!("domain of `{}`", member.name);
-            domain.expect(&member.domain, &of).map_err(|fault| fault.in_operator(index))?;
+            expect_reads(member, &blocks).map_err(|fault| fault.in_operator(index))?;
         }
+        let (rows, row_of) = rows_of(&members)?;
         let groups = groups_of(&members);
         let cost = |group: &Group| group.operators.iter().map(|index| members[*index].cost).sum();
         let of_groups = options.assignment.owners(&groups.iter().map(cost).collect::<Vec<f64>>(), ranks);
@@ -116,26 +147,39 @@ impl BlockPlan {
         for (group, owner) in groups.iter().zip(of_groups) {
             group.operators.iter().for_each(|index| owners[*index] = owner);
         }
+        let mut readers = vec![Vec::new(); blocks.len()];
+        for (index, member) in members.iter().enumerate() {
+            for block in member.reads_of(blocks.len()) {
+                readers[block].push(index);
+            }
+        }
+        let columns = parts(blocks, readers, &owners);
+        // without blocks every rank has the whole of x, with operators or without
+        let columns = match columns.len() {
+            1 => columns.into_iter().map(|column| Part { ranks: (0..ranks).collect(), ..column }).collect(),
+            _ => columns,
+        };
+        let (shapes, writers) = rows.iter().map(|row| (members[row[0]].range.clone(), row.clone())).unzip();
         let basis = first.normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
-        let mut start = 0;
-        let entries = members
-            .into_iter()
-            .zip(owners)
-            .map(|(description, owner)| {
-                let entry = Entry { start, owner, description };
-                start += entry.description.range.len();
-                entry
-            })
-            .collect();
+        let merged =
+            basis.filter(|_| options.normal == NormalKind::Auto && columns.len() == 1 && rows.len() == members.len());
+        let domain = match columns.as_slice() {
+            [one] => one.shape.clone(),
+            several => Shape::new([("x", several.iter().map(|column| column.shape.len()).sum())]),
+        };
         Ok(BlockPlan {
-            entries,
+            rows: parts(shapes, writers, &owners),
+            columns,
+            entries: (members.into_iter().zip(owners).zip(row_of))
+                .map(|((description, owner), row)| Entry { description, owner, row })
+                .collect(),
             groups,
             domain,
             ranks,
             scalar: S::NAME.into(),
             scalar_bytes: size_of::<S>() as u64,
             ordered: options.summation == Summation::Ordered,
-            merged: basis.filter(|_| options.normal == NormalKind::Auto),
+            merged,
         })
     }
 
@@ -151,7 +195,19 @@ impl BlockPlan {
     pub fn merged(&self) -> Option<Basis> {
         self.merged
     }
-    /// The shape of `x`.
+    /// The blocks of `x`.
+    pub fn columns(&self) -> &[Part] {
+        &self.columns
+    }
+    /// The blocks of the measurements.
+    pub fn rows(&self) -> &[Part] {
+        &self.rows
+    }
+    /// Whether some block of measurements is the sum of several operators'.
+    pub fn sums_in_rows(&self) -> bool {
+        self.rows.len() < self.entries.len()
+    }
+    /// The shape of `x`; of an `x` of several blocks all their numbers one after the other.
     pub fn domain(&self) -> &Shape {
         &self.domain
     }
@@ -167,26 +223,49 @@ impl BlockPlan {
     pub fn owned_by(&self, rank: usize) -> impl Iterator<Item = (usize, &Entry)> {
         self.entries.iter().enumerate().filter(move |(_, entry)| entry.owner == rank)
     }
+    /// The blocks of the model's space.
+    pub fn model_blocks(&self) -> Vec<Block> {
+        self.columns.iter().map(|part| part.block(self.ranks)).collect()
+    }
     /// The blocks of the data space.
     pub fn data_blocks(&self) -> Vec<Block> {
-        let block =
-            |entry: &Entry| Block { shape: entry.description.range.clone(), placement: Placement::On(entry.owner) };
-        self.entries.iter().map(block).collect()
+        // a row of one operator is on its owner, also where there is one rank only
+        let block = |part: &Part| match part.ranks.as_slice() {
+            [owner] => Block { shape: part.shape.clone(), placement: Placement::On(*owner) },
+            _ => part.block(self.ranks),
+        };
+        self.rows.iter().map(block).collect()
     }
     /// A number that differs if anything in the plan does.
     pub fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        serde_json::to_string(self).unwrap_or_default().hash(&mut hasher);
-        hasher.finish()
+        struct Hashed(DefaultHasher);
+        impl std::io::Write for Hashed {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.write(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        // through a buffer: what is hashed comes in pieces of a few bytes
+        let mut hashed = std::io::BufWriter::new(Hashed(DefaultHasher::new()));
+        let written = serde_json::to_writer(&mut hashed, self).is_ok();
+        hashed.into_inner().map_or(0, |Hashed(hasher)| hasher.finish() + u64::from(!written))
     }
 
-    /// Bytes of one vector of the model, which every rank holds.
-    pub fn model_bytes(&self) -> u64 {
-        (self.domain.len() + SPARE) as u64 * self.scalar_bytes
+    /// Bytes of one vector of the model on a rank.
+    pub fn model_bytes(&self, rank: usize) -> u64 {
+        (self.held(&self.columns, rank) + SPARE) as u64 * self.scalar_bytes
     }
-    /// Bytes of the measurements of one rank.
+    /// Bytes of the measurements on a rank.
     pub fn data_bytes(&self, rank: usize) -> u64 {
-        self.owned_by(rank).map(|(_, entry)| entry.description.range.len() as u64 * self.scalar_bytes).sum()
+        self.held(&self.rows, rank) as u64 * self.scalar_bytes
+    }
+    /// Numbers that a rank holds of some blocks.
+    fn held(&self, parts: &[Part], rank: usize) -> usize {
+        let here = parts.iter().filter(|part| part.ranks.binary_search(&rank).is_ok());
+        here.map(|part| part.shape.len()).sum()
     }
     /// Bytes of the operators of one rank, once built, and of the normal operator that they are merged into.
     pub fn operator_bytes(&self, rank: usize) -> u64 {
@@ -218,12 +297,12 @@ impl BlockPlan {
         let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
         let depth = mine.clone().map(|subtree| subtree.len().next_power_of_two().trailing_zeros()).max().unwrap_or(0);
         if self.ranks == 1 {
-            return u64::from(depth) * self.model_bytes();
+            return u64::from(depth) * self.model_bytes(rank);
         }
         let to_send = mine.count() as u64;
         let to_combine = subtrees.len().div_ceil(self.ranks) as u64;
         // the first subtree's sum lies in the result
-        (to_send.saturating_sub(1) + u64::from(depth)) * self.model_bytes()
+        (to_send.saturating_sub(1) + u64::from(depth)) * self.model_bytes(rank)
             + (to_send + to_combine + 1) * message(tree::CHUNK)
     }
 
@@ -239,6 +318,81 @@ impl BlockPlan {
         let chunks = self.domain.len().div_ceil(tree::CHUNK) as u64;
         (2 * chunks + 1, mine * model + slice + SPARE as u64 * 8)
     }
+}
+
+/// A fault if a member reads what is not there, or another number of numbers than its domain has.
+fn expect_reads(member: &Description, blocks: &[Shape]) -> Result<(), Fault> {
+    let of = format!("domain of `{}`", member.name);
+    let reads = member.reads_of(blocks.len());
+    if let Some(missing) = reads.iter().find(|block| **block >= blocks.len()) {
+        let text = format!("`{}` reads block {missing} of x, which has {} blocks", member.name, blocks.len());
+        return Err(Fault::new(text).hint("blocks count from zero"));
+    }
+    let mut once = reads.clone();
+    once.sort_unstable();
+    if let Some(twice) = once.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Fault::new(format!("`{}` reads block {} of x twice", member.name, twice[0])));
+    }
+    match reads.as_slice() {
+        [one] => blocks[*one].expect(&member.domain, &of),
+        several => {
+            let numbers: usize = several.iter().map(|block| blocks[*block].len()).sum();
+            if member.domain.len() == numbers {
+                return Ok(());
+            }
+            let text = format!(
+                "{of}: blocks {several:?} of x have {numbers} numbers, {} has {}",
+                member.domain,
+                member.domain.len()
+            );
+            Err(Fault::new(text).hint("the domain of an operator that reads several blocks joins them in order"))
+        }
+    }
+}
+
+/// The operators of each row, and the row of each operator.
+fn rows_of(members: &[Description]) -> Result<(Vec<Vec<usize>>, Vec<usize>), Fault> {
+    if members.iter().all(|member| member.row.is_none()) {
+        return Ok(((0..members.len()).map(|index| vec![index]).collect(), (0..members.len()).collect()));
+    }
+    let mut rows: Vec<Vec<usize>> = Vec::new();
+    let mut row_of = Vec::with_capacity(members.len());
+    for (index, member) in members.iter().enumerate() {
+        let Some(row) = member.row.filter(|row| *row < members.len()) else {
+            let text =
+                format!("`{}` names no row, or one beyond the number of operators, {}", member.name, members.len());
+            return Err(Fault::new(text).in_operator(index).hint("either all operators name a row or none does"));
+        };
+        rows.resize(rows.len().max(row + 1), Vec::new());
+        if let Some(first) = rows[row].first() {
+            let of = format!("range of `{}`, which adds to row {row} as operator {first} does", member.name);
+            members[*first].range.expect(&member.range, &of).map_err(|fault| fault.in_operator(index))?;
+        }
+        rows[row].push(index);
+        row_of.push(row);
+    }
+    match rows.iter().position(Vec::is_empty) {
+        Some(empty) => Err(Fault::new(format!("row {empty} of the measurements has no operator"))
+            .hint("rows are numbered from zero, without gaps")),
+        None => Ok((rows, row_of)),
+    }
+}
+
+/// Blocks with who reads, or writes, them.
+fn parts(shapes: Vec<Shape>, operators: Vec<Vec<usize>>, owners: &[usize]) -> Vec<Part> {
+    let mut start = 0;
+    let part = |(shape, operators): (Shape, Vec<usize>)| {
+        let mut ranks: Vec<usize> = operators.iter().map(|index| owners[*index]).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        if ranks.is_empty() {
+            ranks.push(0);
+        }
+        let begin = start;
+        start += shape.len();
+        Part { shape, start: begin, operators, ranks }
+    };
+    shapes.into_iter().zip(operators).map(part).collect()
 }
 
 fn groups_of(members: &[Description]) -> Vec<Group> {
@@ -269,7 +423,7 @@ impl fmt::Display for BlockPlan {
             if self.ranks == 1 { "" } else { "s" },
             self.domain,
             self.scalar,
-            human_bytes(self.model_bytes()),
+            human_bytes(self.domain.len() as u64 * self.scalar_bytes),
             human_bytes(data),
         )?;
         writeln!(f)?;

@@ -7,7 +7,7 @@ use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
 use crate::operator::{Differentiable, Linear, LinearOperator, Point, Work};
 use crate::scalar::Scalar;
-use crate::space::Vector;
+use crate::space::{Shape, Vector};
 
 /// A member of a stack that may be linear or smooth.
 ///
@@ -23,6 +23,10 @@ pub enum AnyOperator<X: Scalar, Y: Scalar<Real = X::Real> = X> {
 pub trait SmoothFactory<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     /// How many members there are.
     fn count(&self) -> usize;
+    /// The blocks of `x`, where it has several. Empty: one block, the domain of all members.
+    fn blocks(&self) -> Vec<Shape> {
+        Vec::new()
+    }
     /// What member `index` looks like.
     fn describe(&self, index: usize) -> Result<Description, Fault>;
     /// Builds member `index`.
@@ -97,7 +101,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// Collective: yes. Errors: as [`Stack::build`](super::Stack::build).
     pub fn build(team: Team, factory: &dyn SmoothFactory<X, Y>, options: PlanOptions) -> Result<Self, Error> {
         let team = team.with_summation(options.summation).with_reduction(options.reduction);
-        let plan = Frame::<X, Y>::plan_of(&team, factory.count(), |index| factory.describe(index), options)?;
+        let plan =
+            Frame::<X, Y>::plan_of(&team, factory.blocks(), factory.count(), |index| factory.describe(index), options)?;
         let members = Frame::<X, Y>::build_members(&team, &plan, |index, described| {
             let operator: Box<dyn Differentiable<X, Y>> = match factory.build(index)? {
                 AnyOperator::Linear(operator) => Box::new(Linear(operator)),
@@ -118,7 +123,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     pub fn forward(&self, x: &Vector<X>, y: &mut Vector<Y>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
         self.fill_blocks(y, fits, |(), local, block, work| {
-            self.members[local].call(Phase::Forward, |operator| operator.evaluate(x.as_slice(), block, work))
+            self.read(local, x, work, |x, work| {
+                self.members[local].call(Phase::Forward, |operator| operator.evaluate(x, block, work))
+            })
         });
         self.team().settle()
     }
@@ -129,7 +136,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
         let fits = fits.map_err(|fault| fault.in_phase(Phase::Linearize));
         self.fill_blocks(value, fits, |(), local, block, work| {
             let point = &mut at.0[local];
-            self.members[local].call(Phase::Linearize, |operator| operator.linearize(x.as_slice(), block, point, work))
+            self.read(local, x, work, |x, work| {
+                self.members[local].call(Phase::Linearize, |operator| operator.linearize(x, block, point, work))
+            })
         });
         self.team().settle()
     }
@@ -139,8 +148,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
         let fits = self.expect_model(dx, "dx").and(self.expect_points(at));
         let fits = fits.map_err(|fault| fault.in_phase(Phase::Derivative));
         self.fill_blocks(dy, fits, |(), local, block, work| {
-            self.members[local]
-                .call(Phase::Derivative, |operator| operator.jvp(&at.0[local], dx.as_slice(), block, work))
+            self.read(local, dx, work, |dx, work| {
+                self.members[local].call(Phase::Derivative, |operator| operator.jvp(&at.0[local], dx, block, work))
+            })
         });
         self.team().settle()
     }
@@ -149,7 +159,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// reduction, which settles.
     pub fn vjp(&self, at: &Points, dy: &(impl Measured<Y> + ?Sized), dx: &mut Vector<X>) -> Result<(), Error> {
         let dy = self.expect_points(at).and(dy.on(self.range(), "dy")).map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.sum_over_local(dx, dy, |dy, local, out, work| self.vjp_add(local, at, dy, out, work))
+        self.sum_over_local(dx, dy, |dy, local, out, work| self.vjp_add(local, at, dy, out, work))?;
+        self.settle_blocks()
     }
 
     pub(super) fn vjp_add(
@@ -160,9 +171,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
         out: &mut [X],
         work: &mut Work,
     ) -> Result<(), Fault> {
-        let member = &self.members[local];
-        let block = dy.block_slice(member.index).unwrap_or_default();
-        member.call(Phase::Adjoint, |operator| operator.vjp_add(&at.0[local], block, out, work))
+        let block = self.row(local, dy);
+        self.members[local].call(Phase::Adjoint, |operator| operator.vjp_add(&at.0[local], block, out, work))
     }
 
     pub(super) fn expect_points(&self, at: &Points) -> Result<(), Fault> {

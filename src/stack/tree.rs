@@ -1,7 +1,7 @@
 //! Ordered sums: the same bits on any number of ranks.
 //!
 //! The sum over operators is a fixed binary tree over the operator index: a node over `[lo, hi)` adds the sums of its two
-//! halves. Which rank adds does not matter for the bits, only the tree does. A **subtree** is a largest node whose
+//! halves. Where only some operators add, the tree is the same, and halves without any are left out: they would add zero. Which rank adds does not matter for the bits, only the tree does. A **subtree** is a largest node whose
 //! operators all have one owner; that rank adds it alone. What remains is combined slice by slice: every rank sends its
 //! subtrees' slices to the owner of the slice (one exchange), which adds the top of the tree, and gathers the slices (one
 //! gather). With contiguous ownership a rank has one to four subtrees; with any other the bits are the same and the
@@ -40,20 +40,33 @@ fn halves(node: &Range<usize>) -> (Range<usize>, Range<usize>) {
     (node.start..middle, middle..node.end)
 }
 
+/// Those of rising numbers that lie in a node.
+fn inside<'a>(numbers: &'a [usize], node: &Range<usize>) -> &'a [usize] {
+    let from = numbers.partition_point(|number| *number < node.start);
+    let to = numbers.partition_point(|number| *number < node.end);
+    &numbers[from..to]
+}
+
 /// The subtrees for the given owners, from left to right.
 pub(super) fn subtrees(owners: &[usize]) -> Vec<Subtree> {
-    fn visit(owners: &[usize], node: Range<usize>, found: &mut Vec<Subtree>) {
-        let owner = owners[node.start];
-        if owners[node.clone()].iter().all(|o| *o == owner) {
+    subtrees_of(&(0..owners.len()).collect::<Vec<_>>(), owners)
+}
+
+/// The same where only `present` operators add.
+fn subtrees_of(present: &[usize], owners: &[usize]) -> Vec<Subtree> {
+    fn visit(present: &[usize], owners: &[usize], node: Range<usize>, found: &mut Vec<Subtree>) {
+        let here = inside(present, &node);
+        let Some(owner) = here.first().map(|first| owners[*first]) else { return };
+        if here.iter().all(|index| owners[*index] == owner) {
             found.push(Subtree { owner, operators: node });
         } else {
             let (left, right) = halves(&node);
-            visit(owners, left, found);
-            visit(owners, right, found);
+            visit(present, owners, left, found);
+            visit(present, owners, right, found);
         }
     }
     let mut found = Vec::new();
-    visit(owners, 0..owners.len(), &mut found);
+    visit(present, owners, 0..owners.len(), &mut found);
     found
 }
 
@@ -64,6 +77,9 @@ pub(super) fn slice(len: usize, ranks: usize, rank: usize) -> Range<usize> {
 
 /// Vectors for ordered sums, kept from call to call.
 pub(super) struct Ordered<S> {
+    /// The number of operators, and those that add.
+    count: usize,
+    present: Vec<usize>,
     subtrees: Vec<Subtree>,
     /// The place of each subtree among its owner's.
     places: Vec<usize>,
@@ -80,9 +96,16 @@ pub(super) struct Ordered<S> {
 
 impl<S: Scalar> Ordered<S> {
     pub fn new(owners: &[usize]) -> Self {
-        let subtrees = subtrees(owners);
+        Ordered::of((0..owners.len()).collect(), owners)
+    }
+
+    /// A sum over the operators `present`, rising, out of all that have an owner.
+    pub fn of(present: Vec<usize>, owners: &[usize]) -> Self {
+        let subtrees = subtrees_of(&present, owners);
         let before = |k: usize| subtrees[..k].iter().filter(|s| s.owner == subtrees[k].owner).count();
         Ordered {
+            count: owners.len(),
+            present,
             places: (0..subtrees.len()).map(before).collect(),
             subtrees,
             more: None,
@@ -109,10 +132,11 @@ impl<S: Scalar> Ordered<S> {
             }
         };
         if team.size() == 1 {
-            add_node(self.subtrees[0].operators.clone(), out.as_mut_slice(), &mut self.partial, &mut add_or_note);
+            let Ordered { count, present, partial, .. } = self;
+            add_node(0..*count, present, out.as_mut_slice(), partial, &mut add_or_note);
             return team.settle();
         }
-        let Ordered { subtrees, places, more, partial, partial_top, .. } = self;
+        let Ordered { count, present, subtrees, places, more, partial, partial_top, .. } = self;
         let more = more.get_or_insert_with(|| {
             let of = |owner: usize| subtrees.iter().filter(|s| s.owner == owner).count();
             let lens: Vec<usize> = (0..team.size()).map(|owner| of(owner).saturating_sub(1) * len).collect();
@@ -123,9 +147,9 @@ impl<S: Scalar> Ordered<S> {
                 0 => out.as_mut_slice(),
                 _ => &mut more[(place - 1) * len..place * len],
             };
-            add_node(subtree.operators.clone(), sum, partial, &mut add_or_note);
+            add_node(subtree.operators.clone(), present, sum, partial, &mut add_or_note);
         }
-        let operators = 0..subtrees.last().map_or(0, |last| last.operators.end);
+        let operators = 0..*count;
         let shared = team.combine(out, more, |leaves, sum| {
             let leaf = |k: usize| leaves.leaf(subtrees[k].owner, places[k]);
             add_top(operators.clone(), subtrees, sum, partial_top, &leaf);
@@ -175,7 +199,7 @@ impl<S: Scalar> Ordered<S> {
                 std::mem::replace(at, *at + here)
             })
             .collect();
-        let operators = 0..self.subtrees.last().map_or(0, |last| last.operators.end);
+        let operators = 0..self.count;
         let Ordered { subtrees, partial_top, received, result, .. } = self;
         result.resize(here, S::default());
         let received = &*received;
@@ -189,20 +213,26 @@ impl<S: Scalar> Ordered<S> {
 /// `sum ← Σ` of a node's operators; `partial` keeps a buffer for each level.
 fn add_node<S: Scalar>(
     node: Range<usize>,
+    present: &[usize],
     sum: &mut [S],
     partial: &mut Vec<Vec<S>>,
     add_term: &mut impl FnMut(usize, &mut [S]),
 ) {
-    if node.len() == 1 {
+    if let few @ ([] | [_]) = inside(present, &node) {
         sum.fill(S::default());
-        add_term(node.start, sum);
+        few.iter().for_each(|only| add_term(*only, sum));
         return;
     }
     let (left, right) = halves(&node);
-    add_node(left, sum, partial, add_term);
+    for (half, other) in [(&left, &right), (&right, &left)] {
+        if inside(present, other).is_empty() {
+            return add_node(half.clone(), present, sum, partial, add_term);
+        }
+    }
+    add_node(left, present, sum, partial, add_term);
     let mut other = partial.pop().unwrap_or_default();
     other.resize(sum.len(), S::default());
-    add_node(right, &mut other, partial, add_term);
+    add_node(right, present, &mut other, partial, add_term);
     add(&other, sum);
     partial.push(other);
 }
@@ -220,6 +250,11 @@ fn add_top<'l, S: Scalar>(
         return;
     }
     let (left, right) = halves(&node);
+    for (half, other) in [(&left, &right), (&right, &left)] {
+        if !subtrees.iter().any(|subtree| other.contains(&subtree.operators.start)) {
+            return add_top(half.clone(), subtrees, sum, partial, leaf);
+        }
+    }
     add_top(left, subtrees, sum, partial, leaf);
     if let Some(index) = leaf_at(&right, subtrees) {
         add(leaf(index), sum);

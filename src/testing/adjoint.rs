@@ -122,14 +122,7 @@ pub fn stack_dot_tests<D: Scalar, R: Scalar<Real = D::Real>>(
 /// A vector of standard normal numbers, drawn by the place among all elements of the space. Collective: no.
 pub fn random<S: Scalar>(space: &std::sync::Arc<Space>, seed: u64, stream: u64) -> Vector<S> {
     let mut vector = Vector::zeros(space);
-    let stream = Stream::new(seed, stream);
-    let mut start = 0;
-    for (index, block) in space.blocks().iter().enumerate() {
-        if let Some(values) = vector.block_slice_mut(index) {
-            stream.fill_normal(start, values);
-        }
-        start += block.shape.len() as u64;
-    }
+    vector.fill_normal(&Stream::new(seed, stream));
     vector
 }
 

@@ -15,6 +15,7 @@ macro_rules! each_scalar {
 pub(crate) use each_scalar;
 
 pub mod agreement;
+pub mod blocks;
 pub mod compositions;
 pub mod forms;
 pub mod minimisers;

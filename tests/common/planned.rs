@@ -220,7 +220,7 @@ fn groups_are_solved_as_one(comm: &Rc<dyn Comm>) {
         assert!(GROUPS.iter().all(|group| group.iter().all(|index| owners[*index] == owners[group[0]])));
         let y = random_vector(stack.range(), 8, 2);
         let whole = stack.gather(&y, None).unwrap();
-        let starts: Vec<usize> = stack.plan().entries().iter().map(|entry| entry.start).collect();
+        let starts: Vec<usize> = stack.plan().rows().iter().map(|row| row.start).collect();
         let mut mean = Array1::<f64>::zeros(4);
         for group in GROUPS {
             let rows: Vec<_> =

@@ -38,7 +38,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Sums<X, Y> {
         stack.forward_unsettled(&columns, &mut rows);
         let mut ones = stack.zero_data();
         ones.fill(Y::from_f64(1.0));
-        stack.adjoint(&ones, &mut columns)?;
+        stack.adjoint_unsettled(&ones, &mut columns)?;
         Ok(Sums { rows, columns })
     }
 }
