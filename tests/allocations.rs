@@ -182,7 +182,8 @@ fn weights_are_in_memory_once() {
     let weights = (8 * m * n) as f64; // 4 MB
     let (shape, domain) = (Shape::new([("m", m), ("n", n)]), Shape::new([("b", b), ("n", n)]));
     let a: SharedOperator<f64> = Arc::new(Dense::named(shape, vec![1.0; m * n], domain, &["b", "m"]).unwrap());
-    let small = |bytes: usize| (bytes as f64) < 1e-3 * weights;
+    // all that was ever asked for, names and shapes among it
+    let small = |bytes: usize| (bytes as f64) < 1e-2 * weights;
     let (twice, _kept) = bytes(&mut || Arc::new(Sum::new(vec![a.clone(), a.clone(), a.clone()]).unwrap()));
     assert!(small(twice), "{twice}");
     let (adjoints, _kept) = bytes(&mut || compose(vec![a.clone(), adjoint(&a)]).unwrap());

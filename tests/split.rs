@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::compositions::{all, assert_close, between, matrix_of, named, volume_ct};
+use common::compositions::{all, assert_close, between, golden_weight, golden_x, matrix_of, named, volume_ct};
 use common::{adjoint_of, random};
 use ndarray::{Array1, Array2, ArrayD, array};
 use num_complex::Complex;
@@ -36,17 +36,11 @@ fn part<S: Scalar>(values: &[S], tile: &Tile) -> Vec<S> {
     tile.offsets().map(|offset| values[offset]).collect()
 }
 
-/// W[b,m,n] = sin(1 + b + 3m + 7n) of (10, 3, 7), and x[b,n] = cos(2 + b − 2n).
+/// The weights of the rows, and what they are applied to.
 fn golden<S: Scalar>() -> (SharedOperator<S>, Vec<S>) {
     let (weights, domain) = (shape(&[("B", 10), ("M", 3), ("N", 7)]), shape(&[("B", 10), ("N", 7)]));
-    let at = |k: usize, sizes: [usize; 2]| [k / (sizes[0] * sizes[1]), (k / sizes[1]) % sizes[0], k % sizes[1]];
-    let entry = |k| {
-        let [b, m, n] = at(k, [3, 7]).map(|index| index as f64);
-        S::from_f64((1.0 + b + 3.0 * m + 7.0 * n).sin())
-    };
-    let entries = (0..weights.len()).map(entry).collect();
-    let x = (0..70).map(|k| S::from_f64((2.0 + (k / 7) as f64 - 2.0 * (k % 7) as f64).cos())).collect();
-    (Arc::new(Dense::named(weights, entries, domain, &["B", "M"]).unwrap()), x)
+    let entries = (0..weights.len()).map(|place| S::from_f64(golden_weight(place))).collect();
+    (Arc::new(Dense::named(weights, entries, domain, &["B", "M"]).unwrap()), golden_x())
 }
 
 fn close(a: f64, b: f64, tolerance: f64) -> bool {

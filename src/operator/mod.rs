@@ -10,6 +10,7 @@
 pub mod algebra;
 mod apply;
 mod closure;
+mod deferred;
 mod differentiable;
 mod dims;
 mod normal;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use apply::Apply;
 pub use closure::Closure;
+pub use deferred::Deferred;
 pub use differentiable::{Differentiable, Linear, Point};
 pub use dims::{Dims, Role};
 pub use normal::Basis;

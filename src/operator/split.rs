@@ -182,6 +182,10 @@ struct Axis {
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Grid<X, Y> {
+    /// The operator that is cut.
+    pub fn whole(&self) -> &SharedOperator<X, Y> {
+        &self.operator
+    }
     /// The number of tiles along each axis.
     pub fn extents(&self) -> Vec<usize> {
         self.axes.iter().map(|axis| axis.edges.len() - 1).collect()

@@ -6,6 +6,7 @@ mod numbers;
 mod ranges;
 mod shape;
 mod tile;
+mod tiling;
 mod vector;
 
 pub use blas::dot;
@@ -15,5 +16,6 @@ pub use numbers::Numbers;
 pub use ranges::Ranges;
 pub use shape::{Dim, Shape};
 pub use tile::{Order, Selection, Tile};
+pub use tiling::Tiling;
 pub(crate) use vector::SPARE;
 pub use vector::Vector;

@@ -27,6 +27,17 @@ fn diagonal<S: Scalar>(dims: &[(&'static str, usize)], stream: u64) -> SharedOpe
     Arc::new(Diagonal::new(dims.iter().copied(), random(len, stream)).unwrap())
 }
 
+/// W[b, m, n] = sin(1 + b + 3m + 7n) of (10, 3, 7), by its place: the weights of the rows T20 and T21.
+pub fn golden_weight(place: usize) -> f64 {
+    let [b, m, n] = [place / 21, (place / 7) % 3, place % 7].map(|index| index as f64);
+    (1.0 + b + 3.0 * m + 7.0 * n).sin()
+}
+
+/// x[b, n] = cos(2 + b − 2n) of (10, 7): what they are applied to.
+pub fn golden_x<S: Scalar>() -> Vec<S> {
+    (0..70).map(|k| S::from_f64((2.0 + (k / 7) as f64 - 2.0 * (k % 7) as f64).cos())).collect()
+}
+
 /// The projections of a volume of three slices.
 pub fn volume_ct<S: Scalar>() -> SharedOperator<S> {
     let model = Shape::new([("z", 3), ("y", 6), ("x", 7)]);

@@ -24,6 +24,7 @@ pub mod program;
 pub mod promises;
 pub mod reference;
 pub mod threaded;
+pub mod ways;
 
 use std::rc::Rc;
 use std::sync::OnceLock;
