@@ -7,12 +7,16 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::compositions;
 use common::promises::ct_stack;
 use common::{Boxed, blur_stack, dense, dense_stack, each_scalar, rows_of, stack_of};
-use stackphys::Scalar;
 use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
+use stackphys::operator::algebra::{Sum, adjoint, compose};
+use stackphys::operator::{Apply, Cut, LinearOperator, SharedOperator, Work, split};
+use stackphys::physics::Dense;
 use stackphys::recon::fidelity::{AnyFidelity, Huber};
 use stackphys::recon::{DataTerm, GradientDescent, GradientDescentParams, PrimalDual, PrimalDualParams};
 use stackphys::solver::{
@@ -22,15 +26,18 @@ use stackphys::solver::{
 };
 use stackphys::space::Vector;
 use stackphys::stack::{Assignment, PlanOptions, Stack};
+use stackphys::{Scalar, Shape};
 
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call is passed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        BYTES.fetch_add(layout.size(), Ordering::SeqCst);
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -145,6 +152,57 @@ fn nothing_allocates_in_shared_memory<S: Scalar>() {
     }
 }
 
+/// Containers in containers take scratch of the same names; after the first call all of it is there.
+fn nothing_allocates_in_compositions<S: Scalar>() {
+    for (name, operator) in compositions::all::<S>() {
+        let mut work = Work::default();
+        let mut x: Vec<S> = common::random(operator.domain().len(), 1);
+        let mut y: Vec<S> = common::random(operator.range().len(), 2);
+        let mut out = x.clone();
+        let mut all = || {
+            operator.forward(&x, &mut y, &mut work).unwrap();
+            operator.forward_add(&x, &mut y, &mut work).unwrap();
+            operator.adjoint(&y, &mut x, &mut work).unwrap();
+            operator.adjoint_add(&y, &mut x, &mut work).unwrap();
+            operator.normal_add(&x, &mut out, &mut work).unwrap();
+        };
+        all();
+        assert_eq!(count(all), 0, "{name} {}", S::NAME);
+    }
+}
+
+/// T13, and the memory of tiles: weights that are used twice are there once, and a tile holds its own.
+fn weights_are_in_memory_once() {
+    let bytes = |action: &mut dyn FnMut() -> SharedOperator<f64>| {
+        let before = BYTES.load(Ordering::SeqCst);
+        let operator = action();
+        (BYTES.load(Ordering::SeqCst) - before, operator)
+    };
+    let (m, n, b) = (512, 1024, 6);
+    let weights = (8 * m * n) as f64; // 4 MB
+    let (shape, domain) = (Shape::new([("m", m), ("n", n)]), Shape::new([("b", b), ("n", n)]));
+    let a: SharedOperator<f64> = Arc::new(Dense::named(shape, vec![1.0; m * n], domain, &["b", "m"]).unwrap());
+    // all that was ever asked for, names and shapes among it
+    let small = |bytes: usize| (bytes as f64) < 1e-2 * weights;
+    let (twice, _kept) = bytes(&mut || Arc::new(Sum::new(vec![a.clone(), a.clone(), a.clone()]).unwrap()));
+    assert!(small(twice), "{twice}");
+    let (adjoints, _kept) = bytes(&mut || compose(vec![a.clone(), adjoint(&a)]).unwrap());
+    assert!(small(adjoints), "{adjoints}");
+    // tiles along a broadcast dim share the weights
+    let grid = split(&a, &[("b", Cut::Chunks(1))]).unwrap();
+    let (shared, _kept) = bytes(&mut || grid.assemble(grid.operators().unwrap()).unwrap());
+    assert!(small(shared), "{shared}");
+    // a grid holds nothing, a tile its part
+    let (plan, _kept) = bytes(&mut || {
+        split(&a, &[("m", Cut::Chunks(128))]).unwrap();
+        a.clone()
+    });
+    assert!(small(plan), "{plan}");
+    let grid = split(&a, &[("m", Cut::Chunks(128))]).unwrap();
+    let (tile, _kept) = bytes(&mut || grid.operator(&[2]).unwrap());
+    assert!((tile as f64 / (weights / 4.0) - 1.0).abs() < 0.01, "{tile}");
+}
+
 #[test]
 fn nothing_allocates_after_the_first_iteration() {
     // one thread that is the pool itself: what a rank of the program is
@@ -152,4 +210,6 @@ fn nothing_allocates_after_the_first_iteration() {
     assert!(count(|| drop(std::hint::black_box(Box::new(1)))) > 0, "the allocator counts");
     each_scalar!(nothing_allocates);
     each_scalar!(nothing_allocates_in_shared_memory);
+    each_scalar!(nothing_allocates_in_compositions);
+    weights_are_in_memory_once();
 }

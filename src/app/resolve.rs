@@ -431,6 +431,7 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
             cost: needs.cost,
             normal: operator.normal(),
             group: member.group.clone(),
+            rank: None,
         })
     }
 

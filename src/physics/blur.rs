@@ -269,12 +269,16 @@ impl<S: Scalar> LinearOperator<S> for Blur<S> {
         self.apply(y, x, false, work);
         Ok(())
     }
+    fn apply_forward_add(&self, x: &[S], y: &mut [S], work: &mut Work) -> Result<(), Fault> {
+        self.apply(x, y, true, work);
+        Ok(())
+    }
     fn apply_adjoint_add(&self, y: &[S], x: &mut [S], work: &mut Work) -> Result<(), Fault> {
         self.apply(y, x, true, work);
         Ok(())
     }
     fn structure(&self) -> Structure {
-        Structure { self_adjoint: true, non_negative: true }
+        Structure { self_adjoint: true, non_negative: true, ..Structure::default() }
     }
     /// A circulant matrix that is not negative has the norm that it has on constants: the sum of its kernel.
     fn norm_squared_bound(&self) -> Option<f64> {
@@ -297,6 +301,10 @@ impl<S: Scalar> LinearOperator<S> for Blur<S> {
             }
         }
         Some(spectrum)
+    }
+    /// None, though the names are the same on both sides: a pixel depends on its neighbours.
+    fn batch_dims(&self) -> Vec<[String; 2]> {
+        Vec::new()
     }
 }
 

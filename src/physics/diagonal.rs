@@ -1,15 +1,16 @@
 //! A diagonal operator `y = d ⊙ x`: weights, masks, apodisation.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::error::Fault;
-use crate::operator::{Basis, LinearOperator, Structure, Work};
-use crate::scalar::Scalar;
-use crate::space::{Shape, Tile};
+use crate::operator::{Basis, LinearOperator, SharedOperator, Structure, Work};
+use crate::scalar::{Real, Scalar};
+use crate::space::{Ranges, Shape, Tile};
 
 /// The diagonal: one number for all elements, or an npy file with the model's sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +113,12 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
         }
         Ok(())
     }
+    fn apply_forward_add(&self, x: &[S], y: &mut [S], _work: &mut Work) -> Result<(), Fault> {
+        for ((y, x), d) in y.iter_mut().zip(x).zip(&self.diagonal) {
+            *y += *d * *x;
+        }
+        Ok(())
+    }
     fn apply_adjoint_add(&self, y: &[S], x: &mut [S], _work: &mut Work) -> Result<(), Fault> {
         for ((x, y), d) in x.iter_mut().zip(y).zip(&self.diagonal) {
             *x += d.conj() * *y;
@@ -128,6 +135,7 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
         Structure {
             self_adjoint: self.diagonal.iter().all(|d| d.im() == 0.0),
             non_negative: self.diagonal.iter().all(|d| d.im() == 0.0 && d.re() >= 0.0),
+            isometry: self.diagonal.iter().all(|d| (d.modulus_squared() - 1.0).abs() <= 4.0 * S::Real::EPSILON),
         }
     }
     fn norm_squared_bound(&self) -> Option<f64> {
@@ -139,5 +147,18 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
     fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
         let diagonal = || LinearOperator::<S>::normal_diagonal(self);
         (basis == Basis::Model).then(diagonal).flatten()
+    }
+    fn may_be_cut(&self, dim: &str, _at: usize) -> bool {
+        self.shape.axis(dim).is_some()
+    }
+    fn part(&self, ranges: &Ranges) -> Result<SharedOperator<S>, Fault> {
+        let tile = ranges.tile(&self.shape);
+        let diagonal = tile.offsets().map(|offset| self.diagonal[offset]).collect();
+        Ok(Arc::new(Diagonal { shape: tile.shape(), diagonal }))
+    }
+    fn normal_operator(&self) -> Option<SharedOperator<S>> {
+        let squared = |d: &S| S::from_f64(d.modulus_squared());
+        let diagonal = self.diagonal.iter().map(squared).collect();
+        Some(Arc::new(Diagonal { shape: self.shape.clone(), diagonal }))
     }
 }

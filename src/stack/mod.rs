@@ -7,13 +7,16 @@ mod assign;
 mod factory;
 mod frame;
 mod gather;
+mod listed;
 mod measured;
 mod member;
 mod noisy;
 mod parts;
 mod plan;
+mod rank_matrix;
 mod sharing;
 mod smooth;
+mod tiles;
 mod tree;
 mod window;
 
@@ -22,9 +25,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 pub use assign::Assignment;
+use factory::Tell;
 pub use factory::{Description, Factory, FromFn};
 pub use frame::Frame;
 pub use gather::Gather;
+pub use listed::Listed;
 pub use measured::Measured;
 use member::Member;
 pub(crate) use member::guarded;
@@ -32,7 +37,9 @@ pub(crate) use member::guarded;
 pub(crate) use member::panic_is_caught;
 pub use parts::{Combine, Place};
 pub use plan::{BlockPlan, Entry, Group, NormalKind, Part, PlanOptions, human_bytes};
+pub use rank_matrix::ranks_of_tiles;
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
+pub use tiles::Tiles;
 
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
@@ -138,7 +145,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         let descriptions = operators.iter().map(|index| {
             let of_group = |block| blocks.binary_search(&block).unwrap_or_default();
             let reads = reads(index).into_iter().map(of_group).collect();
-            Description { reads, row: None, ..entries[*index].description.clone() }
+            Description { reads, row: None, rank: None, ..entries[*index].description.clone() }
         });
         let shapes = blocks.iter().map(|block| columns[*block].shape.clone()).collect();
         BlockPlan::with_blocks::<X>(shapes, descriptions.collect(), 1, options)

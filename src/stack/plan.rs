@@ -75,6 +75,7 @@ pub struct Entry {
     /// The rank that builds it and holds what it reads and writes.
     pub owner: usize,
     /// The block of measurements that it adds to.
+    #[serde(rename = "adds_to")]
     pub row: usize,
 }
 
@@ -128,7 +129,7 @@ impl BlockPlan {
     /// The plan for members that read blocks of `x`. No blocks: one, the domain of all members.
     pub fn with_blocks<S: Scalar>(
         blocks: Vec<Shape>,
-        members: Vec<Description>,
+        mut members: Vec<Description>,
         ranks: usize,
         options: PlanOptions,
     ) -> Result<Self, Fault> {
@@ -141,17 +142,13 @@ impl BlockPlan {
         }
         let (rows, row_of) = rows_of(&members)?;
         let groups = groups_of(&members);
-        let cost = |group: &Group| group.operators.iter().map(|index| members[*index].cost).sum();
-        let of_groups = options.assignment.owners(&groups.iter().map(cost).collect::<Vec<f64>>(), ranks);
-        let mut owners = vec![0; members.len()];
-        for (group, owner) in groups.iter().zip(of_groups) {
-            group.operators.iter().for_each(|index| owners[*index] = owner);
-        }
+        let owners = owners_of(&groups, &members, ranks, options.assignment)?;
         let mut readers = vec![Vec::new(); blocks.len()];
-        for (index, member) in members.iter().enumerate() {
-            for block in member.reads_of(blocks.len()) {
-                readers[block].push(index);
-            }
+        for (index, (member, row)) in members.iter_mut().zip(&row_of).enumerate() {
+            // in so many words, so that one problem has one plan, however it was told
+            member.reads = member.reads_of(blocks.len());
+            member.row = Some(*row);
+            member.reads.iter().for_each(|block| readers[*block].push(index));
         }
         let columns = parts(blocks, readers, &owners);
         // without blocks every rank has the whole of x, with operators or without
@@ -160,7 +157,7 @@ impl BlockPlan {
             _ => columns,
         };
         let (shapes, writers) = rows.iter().map(|row| (members[row[0]].range.clone(), row.clone())).unzip();
-        let basis = first.normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
+        let basis = members[0].normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
         let merged =
             basis.filter(|_| options.normal == NormalKind::Auto && columns.len() == 1 && rows.len() == members.len());
         let domain = match columns.as_slice() {
@@ -461,6 +458,48 @@ fn groups_of(members: &[Description]) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// The owner of each operator: the rank that its group asks for; the other groups are dealt as if they were all.
+fn owners_of(
+    groups: &[Group],
+    members: &[Description],
+    ranks: usize,
+    assignment: Assignment,
+) -> Result<Vec<usize>, Fault> {
+    let asked = groups.iter().map(|group| rank_asked(group, members, ranks)).collect::<Result<Vec<_>, _>>()?;
+    let cost = |group: &Group| group.operators.iter().map(|index| members[*index].cost).sum();
+    let free = groups.iter().zip(&asked).filter(|(_, asked)| asked.is_none());
+    let mut dealt = assignment.owners(&free.map(|(group, _)| cost(group)).collect::<Vec<f64>>(), ranks).into_iter();
+    let mut owners = vec![0; members.len()];
+    for (group, asked) in groups.iter().zip(asked) {
+        let owner = asked.or_else(|| dealt.next()).unwrap_or(0);
+        group.operators.iter().for_each(|index| owners[*index] = owner);
+    }
+    Ok(owners)
+}
+
+/// The rank that the members of a group ask for, if any of them does.
+fn rank_asked(group: &Group, members: &[Description], ranks: usize) -> Result<Option<usize>, Fault> {
+    let mut first: Option<(&str, usize)> = None;
+    for index in &group.operators {
+        let Some(rank) = members[*index].rank else { continue };
+        let name = members[*index].name.as_str();
+        if rank >= ranks {
+            let text = format!("`{name}` asks for rank {rank}, expected one from 0 to {}", ranks.saturating_sub(1));
+            let hint = "start as many ranks as are asked for, or ask for fewer";
+            return Err(Fault::new(text).in_operator(*index).hint(hint));
+        }
+        match first {
+            Some((other, before)) if before != rank => {
+                let text =
+                    format!("group `{}`: `{name}` asks for rank {rank}, but `{other}` for rank {before}", group.name);
+                return Err(Fault::new(text).in_operator(*index).hint("the members of a group stay on one rank"));
+            }
+            _ => first = Some((name, rank)),
+        }
+    }
+    Ok(first.map(|(_, rank)| rank))
 }
 
 /// How many operators a printed plan shows one by one.

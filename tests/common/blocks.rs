@@ -1,4 +1,4 @@
-//! Promises about an `x` of several blocks: the rows R1, R4 to R7 of the acceptance table, methods on cut vectors, rows of
+//! Promises about an `x` of several blocks: the rows R1, R5 to R7 of the acceptance table, methods on cut vectors, rows of
 //! several operators. Each rank holds only what its operators read.
 
 use std::rc::Rc;
@@ -21,9 +21,8 @@ use super::*;
 /// These promises by name.
 pub const ALL: &[Promise] = &[
     ("R1 parallel vector", r1_parallel_vector),
-    ("R4 distribution matrix", r4_distribution_matrix),
     ("R5 lone and unused components", r5_lone_and_unused_components),
-    ("R6 matrix errors", r6_matrix_errors),
+    ("R6 errors of a factory with blocks", r6_errors_of_a_factory_with_blocks),
     ("R7 argument errors with blocks", r7_argument_errors),
     ("a stack on blocks is its dense matrix", a_stack_on_blocks_is_its_dense_matrix),
     ("blocks do not depend on the ranks", blocks_do_not_depend_on_the_ranks),
@@ -307,49 +306,6 @@ fn r1_parallel_vector(comm: &Rc<dyn Comm>) {
     assert!(distance(&stack.gather(&y, None).unwrap(), &expected) < 1e-12);
 }
 
-/// The two operators of row R4: T0 = x0 + x2·1, T1 = 2 x1 − x2·1.
-struct R4;
-
-impl Factory<f64> for R4 {
-    fn count(&self) -> usize {
-        2
-    }
-    fn blocks(&self) -> Vec<Shape> {
-        vec![line(2), line(3), line(1)]
-    }
-    fn describe(&self, index: usize) -> Result<Description, Fault> {
-        let size = 2 + index;
-        let described = Description::new(format!("T{index}"), line(size + 1), Shape::new([("row", size)]));
-        Ok(Description { reads: vec![index, 2], ..described })
-    }
-    fn build(&self, index: usize) -> Result<Boxed<f64>, Fault> {
-        let size = 2 + index;
-        let [diagonal, last] = [[1.0, 1.0], [2.0, -1.0]][index];
-        let entry = |(i, j)| {
-            if j == size {
-                last
-            } else if i == j {
-                diagonal
-            } else {
-                0.0
-            }
-        };
-        Ok(Box::new(Dense::new(line(size + 1), Array2::from_shape_fn((size, size + 1), entry))?))
-    }
-}
-
-fn r4_distribution_matrix(comm: &Rc<dyn Comm>) {
-    let stack = Stack::build(Team::new(comm.clone()), &R4, PlanOptions::default()).unwrap();
-    let x = cut(stack.zero_model(), &Array1::from(vec![1.0, 2.0, 3.0, 4.0, 5.0, 10.0]));
-    let mut y = stack.zero_data();
-    stack.forward(&x, &mut y).unwrap();
-    assert!(agrees(&y, &Array1::from(vec![11.0, 12.0, -4.0, -2.0, 0.0]), 0.0));
-    y.fill(1.0);
-    let mut back = stack.zero_model();
-    stack.adjoint(&y, &mut back).unwrap();
-    assert!(agrees(&back, &Array1::from(vec![1.0, 1.0, 2.0, 2.0, 2.0, -1.0]), 0.0));
-}
-
 fn r5_lone_and_unused_components(comm: &Rc<dyn Comm>) {
     // M = I with sizes 4 and 5
     let lone =
@@ -372,7 +328,7 @@ fn r5_lone_and_unused_components(comm: &Rc<dyn Comm>) {
     }
 }
 
-fn r6_matrix_errors(comm: &Rc<dyn Comm>) {
+fn r6_errors_of_a_factory_with_blocks(comm: &Rc<dyn Comm>) {
     let told = |grid: &Grid| grid.stack::<f64>(comm, PlanOptions::default()).err().unwrap().to_string();
     let right = matrix_of_blocks();
     let member = Description { reads: vec![0, 7], ..Description::new("t", line(5), line(4)) };
