@@ -201,6 +201,7 @@ impl<'a> Resolved<'a> {
             summation: run.summation,
             reduction: run.reduction,
             normal: self.job.normal.kind,
+            lanes: run.lanes.or(run.threads).unwrap_or(1),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::scalar::Scalar;
 /// ```
 #[derive(Default)]
 pub struct Work {
-    buffers: HashMap<(&'static str, TypeId), Box<dyn Any + Send>>,
+    buffers: HashMap<(&'static str, TypeId), Box<dyn Any + Send + Sync>>,
 }
 
 impl Work {
