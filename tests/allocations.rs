@@ -1,6 +1,6 @@
 //! After the first iteration nothing allocates. A counting allocator says so.
 //!
-//! One process with one thread, and two ranks that share memory; what MPI does inside a reduction is its own affair. The
+//! One process with one thread, one with lanes on two, and two ranks that share memory; what MPI does inside a reduction is its own affair. The
 //! test is alone in its file, since the allocator counts for the whole process.
 
 mod common;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::compositions;
 use common::promises::ct_stack;
-use common::{Boxed, blur_stack, dense, dense_stack, each_scalar, rows_of, stack_of};
+use common::{Boxed, blur_stack, dense, each_scalar, rows_of, stack_of};
 use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
 use stackphys::operator::algebra::{Sum, adjoint, compose};
 use stackphys::operator::{Apply, Cut, LinearOperator, SharedOperator, Work, split};
@@ -25,7 +25,7 @@ use stackphys::solver::{
     Method, Minres, MinresParams, Power, PowerParams,
 };
 use stackphys::space::Vector;
-use stackphys::stack::{Assignment, PlanOptions, Stack};
+use stackphys::stack::{PlanOptions, Stack};
 use stackphys::{Scalar, Shape};
 
 struct Counting;
@@ -90,13 +90,14 @@ fn methods<'a, S: Scalar>(
     ]
 }
 
-fn nothing_allocates<S: Scalar>() {
+fn nothing_allocates<S: Scalar>(lanes: usize) {
     let comm: Rc<dyn Comm> = Rc::new(Solo);
     for summation in [Summation::Fast, Summation::Ordered] {
-        let options = PlanOptions { summation, ..PlanOptions::default() };
+        let options = PlanOptions { summation, lanes, ..PlanOptions::default() };
+        let build = |index| Ok(Box::new(dense::<S>(rows_of(index), 13, index as u64)) as Boxed<S>);
         let stacks: [Stack<S>; 3] = [
             ct_stack(&comm, 5, options),
-            dense_stack(&comm, 7, 13, Assignment::Contiguous, summation),
+            stack_of(&comm, 7, 13, options, build).unwrap(),
             blur_stack(&comm, 3, options),
         ];
         for stack in &stacks {
@@ -111,7 +112,7 @@ fn nothing_allocates<S: Scalar>() {
                         method.step().unwrap();
                     }
                 });
-                assert_eq!(in_steps, 0, "{name}, {} {summation:?}", S::NAME);
+                assert_eq!(in_steps, 0, "{name}, {} {summation:?}, {lanes} lanes", S::NAME);
             }
 
             let (mut x, mut data) = (stack.zero_model(), stack.zero_data());
@@ -121,7 +122,7 @@ fn nothing_allocates<S: Scalar>() {
                 stack.forward(&x, &mut data).unwrap();
                 stack.adjoint(&data, &mut x).unwrap();
             });
-            assert_eq!(in_stack, 0, "forward and adjoint, {} {summation:?}", S::NAME);
+            assert_eq!(in_stack, 0, "forward and adjoint, {} {summation:?}, {lanes} lanes", S::NAME);
         }
     }
 }
@@ -208,7 +209,10 @@ fn nothing_allocates_after_the_first_iteration() {
     // one thread that is the pool itself: what a rank of the program is
     rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().unwrap();
     assert!(count(|| drop(std::hint::black_box(Box::new(1)))) > 0, "the allocator counts");
-    each_scalar!(nothing_allocates);
+    each_scalar!(nothing_allocates, 1);
+    // the allocator counts for all threads of the pool
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    pool.install(|| each_scalar!(nothing_allocates, 3));
     each_scalar!(nothing_allocates_in_shared_memory);
     each_scalar!(nothing_allocates_in_compositions);
     weights_are_in_memory_once();

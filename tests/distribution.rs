@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{blocks, forms, planned, reference, ways};
+use common::{blocks, forms, lanes, planned, reference, ways};
 use stackphys::Error;
 use stackphys::comm::{Comm, Solo, Team, threads};
 
@@ -48,6 +48,7 @@ fn promises_hold_on_any_number_of_ranks() {
     keep(planned::ALL);
     keep(forms::ALL);
     keep(blocks::ALL);
+    keep(lanes::ALL);
     keep(reference::ALL);
 }
 

@@ -1,6 +1,6 @@
 //! What a call holds in memory while it runs, its first one too. A counting allocator says so.
 //!
-//! One process, one thread. The BLAS has buffers of its own, of a size that does not depend on ours, which are not seen
+//! One process, one thread; for lanes a pool of two. The BLAS has buffers of its own, of a size that does not depend on ours, which are not seen
 //! here. The test is alone in its file, since the allocator counts for the whole process.
 
 mod common;
@@ -169,6 +169,57 @@ fn shared_weights_are_stored_once() {
     assert!(LIVE.load(Ordering::SeqCst) - before < matrix / 20, "the last member takes them away");
 }
 
+/// T17: as many outputs live at once as there are lanes, however many members; lanes change no bits of what is not summed,
+/// and none of ordered sums.
+fn t17_lanes_bound_the_live_outputs() {
+    const MEMBERS: usize = 64;
+    let line = Shape::new([("x", 1 << 17)]);
+    let output = 8.0 * line.len() as f64;
+    let build = |lanes, summation| {
+        let factory = FromFn::new(
+            MEMBERS,
+            |index| {
+                // the closure's adjoint needs one to add
+                let scratch_bytes = 8 * line.len() as u64;
+                Ok(Description {
+                    scratch_bytes,
+                    ..Description::new(format!("member {index}"), line.clone(), line.clone())
+                })
+            },
+            |index| {
+                let scale = move |from: &[f64], to: &mut [f64]| -> Result<(), Fault> {
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from / (1.0 + index as f64));
+                    Ok(())
+                };
+                Ok(Box::new(Closure::new(line.clone(), line.clone(), scale, scale)) as Boxed<f64>)
+            },
+        );
+        Stack::build(Team::solo(), &factory, PlanOptions { lanes, summation, ..PlanOptions::default() }).unwrap()
+    };
+    let measure = |lanes, summation| {
+        let stack = build(lanes, summation);
+        let x = stackphys::testing::random::<f64>(stack.domain(), 1, 1);
+        let (mut data, mut sum) = (stack.zero_data(), stack.zero_sum());
+        let in_forward = peak_of(|| stack.forward(&x, &mut data).unwrap()) as f64 / output;
+        let in_adjoint = peak_of(|| stack.adjoint(&data, &mut sum).unwrap()) as f64 / output;
+        let planned = stack.plan().scratch_bytes(0) as f64 / output;
+        println!(
+            "{lanes} lanes, {summation:?}: forward {in_forward:.3}, adjoint {in_adjoint:.3}, planned {planned:.3}"
+        );
+        // of what is planned the room for measurements is used by other calls
+        let blocks = lanes.min(MEMBERS) as f64;
+        assert!(in_forward < 0.1, "each lane writes where it shall: {in_forward}");
+        assert!((in_adjoint / (planned - blocks) - 1.0).abs() < 0.15, "{in_adjoint}, planned {planned}");
+        (in_adjoint, [data.as_slice().to_vec(), sum.as_slice().to_vec()])
+    };
+    let of = |summation| [2, MEMBERS].map(|lanes| measure(lanes, summation));
+    let [(two, fast), (many, fast_by_many)] = of(Summation::Fast);
+    assert!(two <= 3.3, "{two} outputs live with two lanes");
+    assert!(many > 64.0, "the bound is that of the lanes: {many} with 64");
+    let [(_, ordered), (_, ordered_by_many)] = of(Summation::Ordered);
+    assert!(ordered == ordered_by_many && fast[0] == fast_by_many[0] && fast[0] == ordered[0]);
+}
+
 #[test]
 fn calls_hold_few_temporaries() {
     // one thread that is the pool itself: what a rank of the program is
@@ -176,4 +227,6 @@ fn calls_hold_few_temporaries() {
     assert!(peak_of(|| drop(std::hint::black_box(vec![1u8; 5000]))) >= 5000, "the allocator counts");
     each_scalar!(temporaries);
     shared_weights_are_stored_once();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    pool.install(t17_lanes_bound_the_live_outputs);
 }

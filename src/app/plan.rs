@@ -24,7 +24,7 @@ const PICTURE_BYTES: u64 = 2_000_000;
 /// Prints the plan. Collective: yes, but meant for one process.
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
-    let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
+    let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
     let resolved = Resolved::open(&team, &job, &args.job.common)?;
     let ranks = args.ranks.map_or(team.size(), |ranks| ranks as usize);
     with_scalar!(job, S => print::<S>(&team, &resolved, ranks, args.png.as_deref()))

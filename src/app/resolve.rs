@@ -116,7 +116,21 @@ impl<'a> Resolved<'a> {
         }
         // all operators of a block of x in a row: dealt out in that order, each rank reads few blocks
         self.members.sort_by_key(|member| member.window);
+        self.number_rows();
         Ok(self)
+    }
+
+    /// Puts the blocks of measurements into the order in which members first add to them.
+    fn number_rows(&mut self) {
+        let mut rows: Vec<Option<RowSpec>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut place_of = vec![0; rows.len()];
+        for member in &mut self.members {
+            if let Some(row) = rows[member.row].take() {
+                place_of[member.row] = self.rows.len();
+                self.rows.push(row);
+            }
+            member.row = place_of[member.row];
+        }
     }
 
     /// The parts that `split` cuts an operator into, by name.
@@ -237,9 +251,9 @@ impl<'a> Resolved<'a> {
             let (term, _) = self.operator(row);
             let number = if term.operators.len() > 1 { format!(" {}", row.operator) } else { String::new() };
             let name = format!("{}{number}", term.name);
-            match named.last_mut() {
-                Some((last, rows)) if *last == name => rows.push(index),
-                _ => named.push((name, vec![index])),
+            match named.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, rows)) => rows.push(index),
+                None => named.push((name, vec![index])),
             }
         }
         named
@@ -252,6 +266,7 @@ impl<'a> Resolved<'a> {
             summation: run.summation,
             reduction: run.reduction,
             normal: self.job.normal.kind,
+            lanes: run.lanes.or(run.threads).unwrap_or(1),
         }
     }
 

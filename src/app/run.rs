@@ -21,7 +21,7 @@ use crate::stack::human_bytes;
 pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Ending, Error> {
     let mut phases = Phases::start();
     let team = Team::new(context.comm.clone());
-    let mut job = read_job(&team, source, &args.common)?;
+    let mut job = read_job(context, &team, source, &args.common)?;
     if let Some(folder) = &args.out {
         job.output.folder.clone_from(folder);
     }

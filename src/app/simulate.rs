@@ -15,7 +15,7 @@ use crate::stack::Stack;
 /// Simulates measurements. Collective: yes.
 pub fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
-    let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
+    let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
     start_threads(context, &job);
     check_writable(&team, &args.output)?;
     let resolved = Resolved::open(&team, &job, &args.job.common)?;

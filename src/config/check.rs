@@ -31,6 +31,7 @@ impl Job {
             at_least_one("norm.method.max_iter", max_iter)?;
             positive("norm.method.tolerance", Some(tolerance))?;
         }
+        at_least_one("run.lanes", self.run.lanes.unwrap_or(1))?;
         at_least_one("run.threads", self.run.threads.unwrap_or(1))
     }
 

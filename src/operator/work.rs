@@ -21,7 +21,7 @@ use crate::scalar::Scalar;
 pub struct Work {
     /// For each name and scalar the `Vec<Vec<S>>` of those that nobody has taken; the last one given is the next one taken,
     /// so that nested users get back the one that has grown to their length.
-    buffers: HashMap<(&'static str, TypeId), Box<dyn Any + Send>>,
+    buffers: HashMap<(&'static str, TypeId), Box<dyn Any + Send + Sync>>,
 }
 
 impl Work {

@@ -155,15 +155,19 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// settles; no vector is sent.
     pub fn adjoint_parts(&self, y: &(impl Measured<Y> + ?Sized), parts: &mut Vector<X>) -> Result<(), Error> {
         let y = y.on(self.range(), "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.fill_parts(parts, y, |y, local, out, work| self.members[local].adjoint_add(self.row(local, y), out, work))
+        let (members, views) = (&self.members, self.views());
+        self.fill_parts(parts, y, |y, local, out, work| {
+            members[local].adjoint_add(views.row(local, y.as_slice()), out, work)
+        })
     }
 
     /// `parts_i = A_iᴴ A_i x`, in a vector of [`zero_parts`](Frame::zero_parts). Collective: yes, one scalar reduction, which
     /// settles; no vector is sent.
     pub fn normal_parts(&self, x: &Vector<X>, parts: &mut Vector<X>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
+        let (members, views, x) = (&self.members, self.views(), x.as_slice());
         self.fill_parts(parts, fits, |(), local, out, work| {
-            self.read(local, x, work, |x, work| self.members[local].normal_add(x, out, work))
+            views.read(local, x, work, |x, work| members[local].normal_add(x, out, work))
         })
     }
 }
@@ -173,6 +177,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// scalar reduction, which settles; no vector is sent.
     pub fn vjp_parts(&self, at: &Points, dy: &(impl Measured<Y> + ?Sized), parts: &mut Vector<X>) -> Result<(), Error> {
         let dy = self.expect_points(at).and(dy.on(self.range(), "dy")).map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.fill_parts(parts, dy, |dy, local, out, work| self.vjp_add(local, at, dy, out, work))
+        let (members, views) = (&self.members, self.views());
+        self.fill_parts(parts, dy, |dy, local, out, work| {
+            members[local].vjp_add(&at.0[local], views.row(local, dy.as_slice()), out, work)
+        })
     }
 }

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Description, tree};
+use super::{Assignment, Description, lanes, tree};
 use crate::comm::{MESSAGE, Reduction, Summation};
 use crate::error::Fault;
 use crate::operator::Basis;
@@ -18,7 +19,7 @@ use crate::scalar::Scalar;
 use crate::space::{Block, Placement, SPARE, Shape};
 
 /// Options of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlanOptions {
     /// How operators are dealt to ranks.
     pub assignment: Assignment,
@@ -28,6 +29,22 @@ pub struct PlanOptions {
     pub reduction: Reduction,
     /// Whether normal operators are merged.
     pub normal: NormalKind,
+    /// How many operators of a rank may run at once, on the pool of threads in which the stack is called: each lane has
+    /// scratch of its own, and with fast summation a sum of its own, whose last bits depend on the number of lanes. The stack's
+    /// groups have as many. None is as good as one.
+    pub lanes: usize,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions {
+            assignment: Assignment::default(),
+            summation: Summation::default(),
+            reduction: Reduction::default(),
+            normal: NormalKind::default(),
+            lanes: 1,
+        }
+    }
 }
 
 /// How `AᴴA` of a stack is applied.
@@ -116,6 +133,7 @@ pub struct BlockPlan {
     scalar: String,
     scalar_bytes: u64,
     ordered: bool,
+    lanes: usize,
     /// The basis of the one diagonal that all normal operators are merged into.
     merged: Option<Basis>,
 }
@@ -176,6 +194,7 @@ impl BlockPlan {
             scalar: S::NAME.into(),
             scalar_bytes: size_of::<S>() as u64,
             ordered: options.summation == Summation::Ordered,
+            lanes: options.lanes.max(1),
             merged,
         })
     }
@@ -191,6 +210,10 @@ impl BlockPlan {
     /// The basis of the one diagonal that all normal operators are merged into, if they are: then `AᴴA` sends nothing.
     pub fn merged(&self) -> Option<Basis> {
         self.merged
+    }
+    /// How many operators of a rank may run at once.
+    pub fn lanes(&self) -> usize {
+        self.lanes
     }
     /// The blocks of `x`.
     pub fn columns(&self) -> &[Part] {
@@ -210,6 +233,10 @@ impl BlockPlan {
         let reads = operators.iter().flat_map(|index| self.entries[*index].description.reads_of(self.columns.len()));
         let mut seen = std::collections::HashSet::new();
         operators.len() == 1 || reads.into_iter().all(|block| seen.insert(block))
+    }
+    /// Whether each operator has a block of measurements of its own, in the order of operators.
+    pub(super) fn has_rows_in_order(&self) -> bool {
+        self.entries.iter().enumerate().all(|(index, entry)| entry.row == index)
     }
     /// The shape of `x`; of an `x` of several blocks all their numbers one after the other.
     pub fn domain(&self) -> &Shape {
@@ -283,13 +310,22 @@ impl BlockPlan {
     fn real_bytes(&self) -> u64 {
         if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes }
     }
-    /// Bytes of scratch of one rank: its largest measurement block, what its operators ask for, and what a sum over ranks
-    /// needs beside its result.
+    /// Bytes of scratch of one rank: for each of its lanes the largest measurement block and what operators ask for, and what a
+    /// sum over operators needs beside its result.
     pub fn scratch_bytes(&self, rank: usize) -> u64 {
+        let here: Vec<&Description> = self.owned_by(rank).map(|(_, entry)| &entry.description).collect();
         let largest =
-            |f: fn(&Description) -> u64| self.owned_by(rank).map(|(_, e)| f(&e.description)).max().unwrap_or(0);
-        let block = largest(|description| description.range.len() as u64) * self.scalar_bytes;
-        block + largest(|description| description.scratch_bytes) + self.sum_bytes(rank)
+            |of: &[&Description], bytes: fn(&Description) -> u64| of.iter().map(|d| bytes(d)).max().unwrap_or(0);
+        let of_lane = |run: Range<usize>| {
+            let block = largest(&here[run.clone()], |description| description.range.len() as u64) * self.scalar_bytes;
+            block + largest(&here[run], |description| description.scratch_bytes)
+        };
+        self.lane_runs(rank).into_iter().map(of_lane).sum::<u64>() + self.sum_bytes(rank)
+    }
+
+    /// The operators of each lane of a rank, by their places among the rank's.
+    fn lane_runs(&self, rank: usize) -> Vec<Range<usize>> {
+        lanes::runs(&self.owned_by(rank).map(|(_, entry)| entry.description.cost).collect::<Vec<_>>(), self.lanes)
     }
 
     fn sum_bytes(&self, rank: usize) -> u64 {
@@ -297,12 +333,29 @@ impl BlockPlan {
             return self.block_sum_bytes(rank);
         }
         let message = |elements: usize| self.domain.len().min(elements) as u64 * self.scalar_bytes;
+        let runs = self.lane_runs(rank);
         if !self.ordered {
-            return if self.ranks > 1 { message(MESSAGE) } else { 0 };
+            // the first lane adds to the result
+            let of_lanes = (runs.len() as u64 - 1) * self.model_bytes(rank);
+            return of_lanes + if self.ranks > 1 { message(MESSAGE) } else { 0 };
         }
         let subtrees = tree::subtrees(&self.owners());
         let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
-        let depth = mine.clone().map(|subtree| subtree.len().next_power_of_two().trailing_zeros()).max().unwrap_or(0);
+        let log2 = |count: usize| count.next_power_of_two().trailing_zeros();
+        let depth = if runs.len() == 1 {
+            mine.clone().map(|subtree| log2(subtree.len())).max().unwrap_or(0)
+        } else {
+            // a sum for each node of a lane, partial ones below it, and above
+            let operators: Vec<usize> = self.owned_by(rank).map(|(index, _)| index).collect();
+            let lane_of = |index| {
+                let place = operators.binary_search(&index).unwrap_or_default();
+                runs.partition_point(|run| run.end <= place)
+            };
+            let nodes = tree::nodes_of_lanes(&operators, mine.clone(), lane_of);
+            let of_lane = |lane| nodes.iter().filter(move |node| node.owner == lane).map(|node| log2(node.len())).max();
+            let below: u32 = (0..runs.len()).filter_map(of_lane).sum();
+            nodes.len() as u32 + below + log2(nodes.len()).saturating_sub(1)
+        };
         if self.ranks == 1 {
             return u64::from(depth) * self.model_bytes(rank);
         }
@@ -510,10 +563,11 @@ impl fmt::Display for BlockPlan {
         let data: u64 = (0..self.ranks).map(|rank| self.data_bytes(rank)).sum();
         writeln!(
             f,
-            "{} operators on {} rank{}; x {} {} ({}); all measurements {}",
+            "{} operators on {} rank{}{}; x {} {} ({}); all measurements {}",
             self.entries.len(),
             self.ranks,
             if self.ranks == 1 { "" } else { "s" },
+            if self.lanes == 1 { String::new() } else { format!(" of {} lanes", self.lanes) },
             self.domain,
             self.scalar,
             human_bytes(self.domain.len() as u64 * self.scalar_bytes),

@@ -33,7 +33,7 @@ pub const ALL: &[Promise] = &[
 
 /// Random matrices: of each the blocks that it reads and the row that it adds to.
 #[derive(Clone)]
-struct Grid {
+pub struct Grid {
     columns: Vec<usize>,
     /// Rows of measurements: how many numbers.
     rows: Vec<usize>,
@@ -67,7 +67,7 @@ impl Grid {
         }
         whole
     }
-    fn stack<S: Scalar>(&self, comm: &Rc<dyn Comm>, options: PlanOptions) -> Result<Stack<S>, stackphys::Error> {
+    pub fn stack<S: Scalar>(&self, comm: &Rc<dyn Comm>, options: PlanOptions) -> Result<Stack<S>, stackphys::Error> {
         Stack::build(Team::new(comm.clone()), self, options)
     }
 }
@@ -98,7 +98,7 @@ impl<S: Scalar> Factory<S> for Grid {
 }
 
 /// A grid of three rows and four blocks with holes, one row of a single tile, and one tile that reads two blocks out of order.
-fn grid() -> Grid {
+pub fn grid() -> Grid {
     Grid {
         columns: vec![3, 2, 4, 1],
         rows: vec![5, 3, 6],
@@ -108,7 +108,7 @@ fn grid() -> Grid {
 }
 
 /// One row for each operator, overlapping blocks.
-fn matrix_of_blocks() -> Grid {
+pub fn matrix_of_blocks() -> Grid {
     Grid {
         columns: vec![2, 3, 1, 2],
         rows: vec![4, 3, 5, 6, 2],
