@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{blocks, forms, planned, reference};
+use common::{blocks, forms, halos, planned, reference};
 use stackphys::Error;
 use stackphys::comm::{Comm, Solo, Team, threads};
 
@@ -49,6 +49,11 @@ fn promises_hold_on_any_number_of_ranks() {
     keep(forms::ALL);
     keep(blocks::ALL);
     keep(reference::ALL);
+}
+
+#[test]
+fn vectors_move_on_any_number_of_ranks() {
+    keep(halos::ALL);
 }
 
 #[test]

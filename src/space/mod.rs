@@ -3,6 +3,7 @@
 mod blas;
 mod layout;
 mod numbers;
+mod partition;
 mod shape;
 mod tile;
 mod vector;
@@ -11,6 +12,7 @@ pub use blas::dot;
 pub(crate) use blas::{add, add_both};
 pub use layout::{Block, Placement, Space};
 pub use numbers::Numbers;
+pub use partition::Partition;
 pub use shape::{Dim, Shape};
 pub use tile::{Order, Selection, Tile};
 pub(crate) use vector::SPARE;

@@ -17,6 +17,7 @@ pub(crate) use each_scalar;
 pub mod agreement;
 pub mod blocks;
 pub mod forms;
+pub mod halos;
 pub mod minimisers;
 pub mod planned;
 pub mod program;

@@ -648,8 +648,15 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
 }
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
-    let lists =
-        [ALL, super::planned::ALL, super::forms::ALL, super::blocks::ALL, super::reference::ALL, super::agreement::ALL];
+    let lists = [
+        ALL,
+        super::planned::ALL,
+        super::forms::ALL,
+        super::blocks::ALL,
+        super::halos::ALL,
+        super::reference::ALL,
+        super::agreement::ALL,
+    ];
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
 }
