@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{blocks, forms, lanes, planned, reference, ways};
+use common::{blocks, forms, halos, lanes, planned, reference, ways};
 use stackphys::Error;
 use stackphys::comm::{Comm, Solo, Team, threads};
 
@@ -55,6 +55,11 @@ fn promises_hold_on_any_number_of_ranks() {
 #[test]
 fn ways_into_a_plan_on_any_number_of_ranks() {
     keep(ways::ALL);
+}
+
+#[test]
+fn vectors_move_on_any_number_of_ranks() {
+    keep(halos::ALL);
 }
 
 #[test]

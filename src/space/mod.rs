@@ -3,6 +3,7 @@
 mod blas;
 mod layout;
 mod numbers;
+mod partition;
 mod ranges;
 mod shape;
 mod tile;
@@ -13,6 +14,7 @@ pub use blas::dot;
 pub(crate) use blas::{add, add_both};
 pub use layout::{Block, Placement, Space};
 pub use numbers::Numbers;
+pub use partition::Partition;
 pub use ranges::Ranges;
 pub use shape::{Dim, Shape};
 pub use tile::{Order, Selection, Tile};

@@ -18,6 +18,7 @@ pub mod agreement;
 pub mod blocks;
 pub mod compositions;
 pub mod forms;
+pub mod halos;
 pub mod lanes;
 pub mod minimisers;
 pub mod planned;
