@@ -464,6 +464,23 @@ fn what_is_wrong_with_cuts_is_told() {
             .set("blocks.y.parts=2")
             .set("solve.preconditioner={kind=\"fourier\"}")
             .says("…`fourier` is of the whole of x, which [blocks] cuts"),
+        case("no rank matrix").set("ranks={}").says("…ranks: expected `matrix` or `grid`, got neither"),
+        case("a rank matrix with a hole")
+            .set("ranks.matrix=[[0, 0], [0]]")
+            .says("…`matrix`: expected rows of equal length, got lengths [2, 1]"),
+        case("a rank that is not there")
+            .set("ranks.matrix=[0, 7]")
+            .set("blocks.y.parts=2")
+            .says("plan: ranks: rank matrix: expected ranks from 0 to …, got 7 at [1]…")
+            .helps("start as many ranks as the matrix names"),
+        case("a rank matrix that does not fit")
+            .set("ranks.matrix=[0, 0]")
+            .says("plan: ranks: rank matrix: expected a shape that fits the grid of tiles [3, 1], got [2]: …")
+            .helps("write a column"),
+        case("more groups than operators")
+            .set("ranks.grid={operators=4, domain=1}")
+            .says("plan: ranks: `grid` has 4 groups of operators, of which there are 3…")
+            .helps("ask for fewer groups"),
         case("edges of a split")
             .set("terms.scan.split.angle={edges=[0, 4, 8]}")
             .says("…terms.scan.operator: `split`: edges of dim `angle`: expected a partition of 0..9, got [0, 4, 8]"),

@@ -199,9 +199,15 @@ mod tooth {
             }
         }
         assert!(apart(&alone.image::<f64>(), &whole.image::<f64>()) < 1e-6);
+        let grid = "ranks.grid={operators=2, domain=2}"; // the fourth time on a grid of ranks
         for ranks in &RANKS[1..] {
+            let settings: Vec<&str> = settings.into_iter().chain((*ranks == 4).then_some(grid)).collect();
             let solved = solve_config("tooth_inplane", &data, *ranks, &settings);
             assert!(solved.bytes == alone.bytes, "{ranks} ranks gave other bytes than one");
+            if *ranks == 4 {
+                let owners: Vec<f64> = numbers(&solved.report["owners"]);
+                assert_eq!([owners[0], owners[11], owners[24], owners[47]], [0.0, 2.0, 1.0, 3.0], "{owners:?}");
+            }
             assert_eq!(solved.residuals(), alone.residuals(), "{ranks} ranks");
         }
     }

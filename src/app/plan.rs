@@ -25,8 +25,8 @@ const PICTURE_BYTES: u64 = 2_000_000;
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
-    let resolved = Resolved::open(&team, &job, &args.job.common)?;
     let ranks = args.ranks.map_or(team.size(), |ranks| ranks as usize);
+    let resolved = Resolved::open_for(&team, &job, &args.job.common, ranks)?;
     with_scalar!(job, S => print::<S>(&team, &resolved, ranks, args.png.as_deref()))
 }
 

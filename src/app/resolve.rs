@@ -49,7 +49,10 @@ pub struct MemberSpec {
     name: String,
     row: usize,
     window: usize,
+    /// Which of all parts of measurements, as `split` cuts them.
+    part: usize,
     group: Option<String>,
+    rank: Option<usize>,
 }
 
 impl<'a> Resolved<'a> {
@@ -57,6 +60,11 @@ impl<'a> Resolved<'a> {
     ///
     /// Collective: yes; rank 0 reads, all cut alike.
     pub fn open(team: &Team, job: &'a Job, common: &Common) -> Result<Self, Error> {
+        Self::open_for(team, job, common, team.size())
+    }
+
+    /// As [`open`](Self::open), for another number of ranks.
+    pub fn open_for(team: &Team, job: &'a Job, common: &Common, ranks: usize) -> Result<Self, Error> {
         let data_dir = common.data_dir();
         let headers = team.from_rank_0(|| {
             let header = |term: &Term| match &term.data {
@@ -69,7 +77,7 @@ impl<'a> Resolved<'a> {
         let windows = team.agree(windows)?;
         let resolved =
             Resolved { job, headers, files: FilesIn(data_dir), windows, rows: Vec::new(), members: Vec::new() };
-        let resolved = team.agree(resolved.cut().map_err(|fault| fault.in_phase(Phase::Plan)))?;
+        let resolved = team.agree(resolved.cut(ranks).map_err(|fault| fault.in_phase(Phase::Plan)))?;
         let fits = if team.rank() == 0 { resolved.check_fidelity_files() } else { Ok(()) };
         team.agree(fits.map_err(|fault| fault.in_phase(Phase::Open)))?;
         Ok(resolved)
@@ -101,7 +109,8 @@ impl<'a> Resolved<'a> {
         Shape::new(count.into_iter().chain(dims))
     }
 
-    fn cut(mut self) -> Result<Self, Fault> {
+    fn cut(mut self, ranks: usize) -> Result<Self, Fault> {
+        let mut parts_before = 0;
         for place in 0..self.job.terms.len() {
             let term = &self.job.terms[place];
             let mut members = Vec::new();
@@ -112,7 +121,15 @@ impl<'a> Resolved<'a> {
                 }
             }
             put_in_groups(term, &mut members)?;
+            for (part, members) in members.iter_mut().enumerate() {
+                members.iter_mut().for_each(|member| member.part = parts_before + part);
+            }
+            parts_before += members.len();
             self.members.extend(members.into_iter().flatten());
+        }
+        if let Some(asked) = &self.job.ranks {
+            let of = asked.of(parts_before, self.windows.len(), ranks).map_err(|fault| prefixed("ranks: ", fault))?;
+            self.members.iter_mut().for_each(|member| member.rank = Some(of[[member.part, member.window]]));
         }
         // all operators of a block of x in a row: dealt out in that order, each rank reads few blocks
         self.members.sort_by_key(|member| member.window);
@@ -185,7 +202,8 @@ impl<'a> Resolved<'a> {
             if known.is_none() {
                 self.rows.push(RowSpec { term, operator, tile });
             }
-            members.push(MemberSpec { name: name.clone() + &self.window_name(window), row, window, group: None });
+            let name = name.clone() + &self.window_name(window);
+            members.push(MemberSpec { name, row, window, part: 0, group: None, rank: None });
         }
         Ok(members)
     }
@@ -446,7 +464,7 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
             cost: needs.cost,
             normal: operator.normal(),
             group: member.group.clone(),
-            rank: None,
+            rank: member.rank,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::place::Trouble;
-use super::{Job, NormMethod, PseudoInverseMode, ScalarKind, Solve, SolveMethod, Tolerances};
+use super::{Job, NormMethod, PseudoInverseMode, Ranks, ScalarKind, Solve, SolveMethod, Tolerances};
 use crate::error::Fault;
 use crate::range::{is_not_negative, is_positive};
 use crate::recon::fidelity::AnyFidelity;
@@ -21,6 +21,9 @@ impl Job {
     pub(super) fn check(&self) -> Checked {
         self.check_model()?;
         self.check_blocks()?;
+        if let Some(Err(fault)) = self.ranks.as_ref().map(Ranks::check) {
+            return in_table("ranks", &fault);
+        }
         self.check_terms()?;
         self.check_solve()?;
         if let Some(norm) = &self.norm {

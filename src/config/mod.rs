@@ -32,6 +32,7 @@ mod norm;
 mod normal;
 mod output;
 mod place;
+mod ranks;
 mod run;
 mod schema;
 mod set;
@@ -48,6 +49,7 @@ pub use model::{Model, ScalarKind};
 pub use norm::{Norm, NormMethod};
 pub use normal::Normal;
 pub use output::Output;
+pub use ranks::{Matrix, RankGrid, Ranks};
 pub use run::Run;
 pub use schema::schema;
 pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
@@ -82,6 +84,9 @@ pub struct Job {
     /// How the normal operator `AᴴA` is applied.
     #[serde(default)]
     pub normal: Normal,
+    /// Which rank takes which operator. Left out: `run.assignment` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Ranks>,
     /// How the work is spread and summed. Never changes the mathematics; the number of ranks comes from `mpirun`.
     #[serde(default)]
     pub run: Run,
