@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::compositions;
 use common::promises::ct_stack;
 use common::{Boxed, blur_stack, dense, each_scalar, rows_of, stack_of};
-use stackphys::comm::{Comm, Reduction, Solo, Summation, Through, threads};
+use stackphys::comm::{Beyond, Comm, Halo, Margin, Reduction, Solo, Summation, Team, Through, Transfer, threads};
 use stackphys::operator::algebra::{Sum, adjoint, compose};
 use stackphys::operator::{Apply, Cut, LinearOperator, SharedOperator, Work, split};
 use stackphys::physics::Dense;
@@ -24,7 +24,7 @@ use stackphys::solver::{
     ForwardAdjoint, FourierParams, JacobiParams, Landweber, LandweberParams, Lsmr, LsmrParams, Lsqr, LsqrParams,
     Method, Minres, MinresParams, Power, PowerParams,
 };
-use stackphys::space::Vector;
+use stackphys::space::{Partition, Vector};
 use stackphys::stack::{PlanOptions, Stack};
 use stackphys::{Scalar, Shape};
 
@@ -127,6 +127,24 @@ fn nothing_allocates<S: Scalar>(lanes: usize) {
     }
 }
 
+/// Transfers and halos; what a communicator does inside is its own affair.
+fn nothing_allocates_on_the_way<S: Scalar>() {
+    let team = Team::solo();
+    let parts = Partition::even(&Shape::new([("y", 9), ("x", 12)]), &[("y", 2), ("x", 3)]).unwrap();
+    let margins = ["y", "x"].map(|dim| Margin::both(dim, 2, Beyond::Reflect));
+    let halo = Halo::<S>::new(&team, &parts, &margins).unwrap();
+    let transfer = Transfer::<S>::new(&team, halo.domain(), halo.domain()).unwrap();
+    let (mut x, mut moved) = (Vector::zeros(halo.domain()), Vector::zeros(halo.domain()));
+    let mut wide = Vector::zeros(halo.range());
+    let on_the_way = count(|| {
+        transfer.forward(&team, &x, &mut moved).unwrap();
+        halo.forward(&team, &moved, &mut wide).unwrap();
+        halo.adjoint(&team, &wide, &mut moved).unwrap();
+        transfer.adjoint(&team, &moved, &mut x).unwrap();
+    });
+    assert_eq!(on_the_way, 0, "transfer and halo, {}", S::NAME);
+}
+
 /// The same on two ranks, which are threads: both begin and end together, and the allocator counts for both.
 fn nothing_allocates_in_shared_memory<S: Scalar>() {
     for (summation, columns) in [(Summation::Fast, 20), (Summation::Fast, 300), (Summation::Ordered, 300)] {
@@ -213,6 +231,7 @@ fn nothing_allocates_after_the_first_iteration() {
     // the allocator counts for all threads of the pool
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(|| each_scalar!(nothing_allocates, 3));
+    each_scalar!(nothing_allocates_on_the_way);
     each_scalar!(nothing_allocates_in_shared_memory);
     each_scalar!(nothing_allocates_in_compositions);
     weights_are_in_memory_once();

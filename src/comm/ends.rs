@@ -73,8 +73,8 @@ impl Ends {
     }
 
     fn expect(&self, name: &str, got: &Space, want: &Space) -> Result<(), Fault> {
-        let shapes = || want.blocks().iter().map(|block| &block.shape);
-        if self.size == 1 && got.blocks().iter().map(|block| &block.shape).eq(shapes()) {
+        let alike = || want.blocks().iter().map(|block| &block.shape).eq(got.blocks().iter().map(|block| &block.shape));
+        if want.same(got) || (self.size == 1 && alike()) {
             return Ok(()); // one rank holds everything, whatever its place is called
         }
         want.expect(got, &format!("{name} of a {}", self.name))

@@ -3,7 +3,8 @@
 //! [`Comm`] is the set. It has three forms: [`Solo`] (one process, real answers), [`threads`] (N ranks as N threads, for
 //! tests) and `mpi` (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
 //! meter, and the mode of summation. Ranks of one host sum vectors in memory that they share (`shared`). Nothing falls back
-//! to the world communicator. Some ranks do a thing of their own in a scope (`scope`).
+//! to the world communicator. Some ranks do a thing of their own in a scope (`scope`). Blocks of vectors are moved between
+//! ranks by a [`Transfer`], and parts of an array get margins from their neighbours by a [`Halo`].
 
 mod agree;
 mod ends;

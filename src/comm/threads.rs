@@ -451,4 +451,15 @@ mod tests {
         let injection = Injection { rank: 1, call: 2, fail: true, ..Injection::default() };
         run_with(3, injection, |comm| (0..5).for_each(|_| comm.barrier()));
     }
+
+    #[test]
+    #[should_panic(expected = "injected failure on rank 1 in collective 1")]
+    fn nobody_waits_for_a_message_of_a_lost_rank() {
+        let injection = Injection { rank: 1, call: 1, fail: true, ..Injection::default() };
+        run_with(2, injection, |comm| {
+            comm.barrier();
+            let other = [Message { rank: 1 - comm.rank(), range: 0..1 }];
+            comm.messages(Buf::U64(&[1]), &other, BufMut::U64(&mut [0]), &other);
+        });
+    }
 }

@@ -261,11 +261,17 @@ fn a_transfer_that_cannot_be_planned_is_told(comm: &Rc<dyn Comm>) {
     assert_eq!(refused(&[(3, zero())], &[(3, zero()), (3, zero())]).fault().text, "transfer: from 1 blocks to 2");
     let shapes = refused(&[(3, zero()), (4, zero())], &[(3, zero()), (5, zero())]);
     assert!(shapes.to_string().contains("transfer: block 1: expected shape (x=4), got (x=5)"), "{shapes}");
-    let missing = refused(&[(3, zero())], &[(3, vec![size + 7])]);
-    let says = format!("transfer: expected block 0 on some of {size} ranks, got it on rank {}", size + 7);
-    assert_eq!(missing.fault().text, says);
+    let on = |rank: usize, seen_from: usize| {
+        Space::new(vec![Block { shape: line(3), placement: Placement::On(rank) }], seen_from)
+    };
+    let (here, nowhere) = (on(0, team.rank()), on(size + 7, team.rank()));
+    for (from, to) in [(&here, &nowhere), (&nowhere, &here)] {
+        let missing = team.agree(Transfer::<f64>::new(&team, from, to).map(drop)).unwrap_err();
+        let says = format!("transfer: expected block 0 on some of {size} ranks, got it on rank {}", size + 7);
+        assert_eq!(missing.fault().text, says);
+    }
     if size > 1 {
-        let other = Space::new(vec![Block { shape: line(3), placement: Placement::On(0) }], 1 - team.rank().min(1));
+        let other = on(0, 1 - team.rank().min(1));
         let error = team.agree(Transfer::<f64>::new(&team, &other, &other).map(drop)).unwrap_err();
         assert!(error.to_string().contains("is not the one that rank 0 sees"), "{error}");
     }
@@ -517,10 +523,9 @@ fn a_delayed_rank_delays_its_neighbours_only(comm: &Rc<dyn Comm>) {
         &[(0, 0), (1, 0), (2, 0), (3, 0)], // each rank does, all at the same time
         &[(3, 0), (0, 1)],                 // news of rank 3 reaches rank 0 with the third exchange only
     ] {
-        // a busy machine may add to it now and then, but not three times
-        let took: Vec<f64> = (0..3).map(|_| seconds_with_delays(&team, delays)).collect();
-        let least = took.iter().copied().fold(f64::INFINITY, f64::min);
-        assert!((delay..1.7 * delay).contains(&least), "{delays:?}: {took:?} s");
+        // a busy machine may add to it now and then, but not always
+        let took = (0..10).map(|_| seconds_with_delays(&team, delays)).find(|took| *took < 1.7 * delay);
+        assert!(took.is_some_and(|took| took >= delay), "{delays:?}: {took:?} s");
     }
 }
 

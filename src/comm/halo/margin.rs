@@ -44,6 +44,11 @@ impl Margin {
         Margin::both(dim, 0, Beyond::Zero)
     }
 
+    /// Whether some part has zeros there.
+    pub(super) fn may_be_zero(&self) -> bool {
+        self.beyond == Beyond::Zero && self.before + self.after > 0
+    }
+
     /// A fault if a dim of so many samples cannot have these margins.
     pub(super) fn check(&self, size: usize) -> Result<(), Fault> {
         let widest = self.before.max(self.after);

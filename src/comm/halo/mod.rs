@@ -85,7 +85,7 @@ pub struct Halo<S> {
     /// One for each dim.
     margins: Vec<Margin>,
     ends: Ends,
-    /// What this rank's parts give, in the order of the parts that get it.
+    /// What this rank's parts give: first to themselves, then in the order of the parts that get it.
     given: Vec<Given>,
     /// What parts of this rank get from other ranks, in the order in which it stands in the messages.
     taken: Vec<Patch>,
@@ -97,8 +97,18 @@ pub struct Halo<S> {
 /// A piece of a part of this rank, and where it goes.
 struct Given {
     patch: Patch,
-    /// Into a message, not into a part of this rank.
-    is_sent: bool,
+    to: Goal,
+}
+
+/// Where a piece goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// All of a part, into the same part with margins.
+    Itself,
+    /// Into a margin on this rank.
+    Margin,
+    /// Into a message.
+    Message,
 }
 
 /// The messages.
@@ -149,17 +159,21 @@ impl<S: Scalar> Halo<S> {
                 });
                 match (narrow, wide) {
                     (Some(narrow), Some(wide)) => {
-                        given.push(Given { patch: Patch { counts, narrow, wide }, is_sent: false });
+                        let is_all =
+                            source == part && sides.iter().zip(&margins).all(|(run, side)| run.wide == side.before);
+                        let to = if is_all { Goal::Itself } else { Goal::Margin };
+                        given.push(Given { patch: Patch { counts, narrow, wide }, to });
                     }
                     (Some(narrow), None) => {
                         let wide = Place::packed(pack(&mut to, getter, &counts), &counts);
-                        given.push(Given { patch: Patch { counts, narrow, wide }, is_sent: true });
+                        given.push(Given { patch: Patch { counts, narrow, wide }, to: Goal::Message });
                     }
                     (None, Some(wide)) => taken.push((giver, counts, wide)),
                     (None, None) => {}
                 }
             });
         }
+        given.sort_by_key(|given| given.to != Goal::Itself);
         // each message holds what its sender gives in the order of parts
         taken.sort_by_key(|(giver, ..)| *giver);
         let mut from = Vec::new();
@@ -224,9 +238,11 @@ impl<S: Scalar> Halo<S> {
     pub fn forward_unsettled(&self, team: &Team, x: &Vector<S>, y: &mut Vector<S>) {
         self.ends.forward(team, x, y, |x, y| {
             let Buffers { sent, received } = &mut *self.buffers.borrow_mut();
-            y.fill(S::default()); // what is beyond the edges may be zero
-            for Given { patch, is_sent } in &self.given {
-                patch.widen(x, if *is_sent { &mut *sent } else { &mut *y });
+            if self.margins.iter().any(Margin::may_be_zero) {
+                y.fill(S::default());
+            }
+            for Given { patch, to } in &self.given {
+                patch.widen(x, if *to == Goal::Message { &mut *sent } else { &mut *y });
             }
             team.messages(sent, &self.to, received, &self.from);
             for patch in &self.taken {
@@ -248,9 +264,12 @@ impl<S: Scalar> Halo<S> {
                 patch.narrow(y, received);
             }
             team.messages(received, &self.from, sent, &self.to);
-            x.fill(S::default());
-            for Given { patch, is_sent } in &self.given {
-                patch.narrow_add(if *is_sent { sent } else { y }, x);
+            for Given { patch, to } in &self.given {
+                match to {
+                    Goal::Itself => patch.narrow(y, x), // before anything is added: these are all numbers of `x`
+                    Goal::Margin => patch.narrow_add(y, x),
+                    Goal::Message => patch.narrow_add(sent, x),
+                }
             }
         });
     }
