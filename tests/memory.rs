@@ -181,7 +181,10 @@ fn t17_lanes_bound_the_live_outputs() {
             |index| {
                 // the closure's adjoint needs one to add
                 let scratch_bytes = 8 * line.len() as u64;
-                Ok(Description { scratch_bytes, ..Description::new(format!("member {index}"), line.clone(), line.clone()) })
+                Ok(Description {
+                    scratch_bytes,
+                    ..Description::new(format!("member {index}"), line.clone(), line.clone())
+                })
             },
             |index| {
                 let scale = move |from: &[f64], to: &mut [f64]| -> Result<(), Fault> {
@@ -200,7 +203,9 @@ fn t17_lanes_bound_the_live_outputs() {
         let in_forward = peak_of(|| stack.forward(&x, &mut data).unwrap()) as f64 / output;
         let in_adjoint = peak_of(|| stack.adjoint(&data, &mut sum).unwrap()) as f64 / output;
         let planned = stack.plan().scratch_bytes(0) as f64 / output;
-        println!("{lanes} lanes, {summation:?}: forward {in_forward:.3}, adjoint {in_adjoint:.3}, planned {planned:.3}");
+        println!(
+            "{lanes} lanes, {summation:?}: forward {in_forward:.3}, adjoint {in_adjoint:.3}, planned {planned:.3}"
+        );
         // of what is planned the room for measurements is used by other calls
         let blocks = lanes.min(MEMBERS) as f64;
         assert!(in_forward < 0.1, "each lane writes where it shall: {in_forward}");

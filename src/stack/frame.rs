@@ -51,7 +51,7 @@ struct Scratch<X, Y> {
 /// How sums over operators are made.
 enum Sums<X> {
     /// Every rank holds all of `x`: one reduction, of what lanes have added, or one ordered sum.
-    Whole { of_lanes: Vec<Vec<X>>, ordered: Ordered<X> },
+    Whole { of_lanes: Vec<Vec<X>>, ordered: Box<Ordered<X>> },
     /// Each rank holds blocks of `x`: among those that share a block.
     Blocks(Sharing<X>),
 }
@@ -114,7 +114,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let scratch = Scratch {
             lanes: Lanes::new(&local, &costs, plan.lanes()),
             sums: match plan.columns() {
-                [_] => Sums::Whole { of_lanes: Vec::new(), ordered: Ordered::new(&owners) },
+                [_] => Sums::Whole { of_lanes: Vec::new(), ordered: Box::new(Ordered::new(&owners)) },
                 columns => Sums::Blocks(Sharing::new(&team, columns, &domain, &owners)),
             },
             rows: plan.sums_in_rows().then(|| Sharing::new(&team, plan.rows(), &range, &owners)),
@@ -294,18 +294,23 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let (space, operators) = (y.space().clone(), &self.local);
         let block = |local: usize| space.local(*operators.get(local)?);
         let begin = |local: usize| block(local).map_or(0, |block| block.start);
-        lanes.run(&self.team, y.as_mut_slice(), |lane| begin(lane.first), |lane, blocks| {
-            let start = begin(lane.first);
-            lane.each(|local, work| {
-                let Some(block) = block(local) else { return Ok(()) };
-                let block = &mut blocks[block.start - start..block.end - start];
-                let filled = fill(&argument, local, block, work);
-                if filled.is_err() {
-                    block.fill(S::default());
-                }
-                filled
-            });
-        });
+        lanes.run(
+            &self.team,
+            y.as_mut_slice(),
+            |lane| begin(lane.first),
+            |lane, blocks| {
+                let start = begin(lane.first);
+                lane.each(|local, work| {
+                    let Some(block) = block(local) else { return Ok(()) };
+                    let block = &mut blocks[block.start - start..block.end - start];
+                    let filled = fill(&argument, local, block, work);
+                    if filled.is_err() {
+                        block.fill(S::default());
+                    }
+                    filled
+                });
+            },
+        );
     }
 
     /// `out ← Σ` over all operators of what `add_term(argument, local, out, work)` adds, with the place among this rank's

@@ -306,7 +306,8 @@ impl BlockPlan {
     /// sum over operators needs beside its result.
     pub fn scratch_bytes(&self, rank: usize) -> u64 {
         let here: Vec<&Description> = self.owned_by(rank).map(|(_, entry)| &entry.description).collect();
-        let largest = |of: &[&Description], bytes: fn(&Description) -> u64| of.iter().map(|d| bytes(d)).max().unwrap_or(0);
+        let largest =
+            |of: &[&Description], bytes: fn(&Description) -> u64| of.iter().map(|d| bytes(d)).max().unwrap_or(0);
         let of_lane = |run: Range<usize>| {
             let block = largest(&here[run.clone()], |description| description.range.len() as u64) * self.scalar_bytes;
             block + largest(&here[run], |description| description.scratch_bytes)

@@ -104,14 +104,19 @@ impl<S: Scalar> Sharing<S> {
             term.resize(windows[place].len(), S::default());
         };
         match terms {
-            Terms::AtOnce(add_term) => lanes.run(team, &mut self.terms, |lane| lane.first, |lane, terms| {
-                let first = lane.first;
-                lane.each(|place, work| {
-                    let term = &mut terms[place - first];
-                    zero(term, place);
-                    add_term(place, term, work)
-                });
-            }),
+            Terms::AtOnce(add_term) => lanes.run(
+                team,
+                &mut self.terms,
+                |lane| lane.first,
+                |lane, terms| {
+                    let first = lane.first;
+                    lane.each(|place, work| {
+                        let term = &mut terms[place - first];
+                        zero(term, place);
+                        add_term(place, term, work)
+                    });
+                },
+            ),
             Terms::OneByOne(add_term) => lanes.one_by_one(team, |place, work| {
                 let term = &mut self.terms[place];
                 zero(term, place);

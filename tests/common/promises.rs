@@ -649,8 +649,7 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
     use super::{agreement, blocks, forms, lanes, planned, reference};
-    let lists =
-        [ALL, planned::ALL, forms::ALL, blocks::ALL, lanes::ALL, reference::ALL, agreement::ALL];
+    let lists = [ALL, planned::ALL, forms::ALL, blocks::ALL, lanes::ALL, reference::ALL, agreement::ALL];
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
 }
