@@ -10,6 +10,7 @@ Measures stackphys and, where they are installed, its rivals, in the same run; p
     scripts/bench.sh [CASE ...]      default: all cases
 
     ct       parallel-beam CT, one thread          rival: ASTRA
+    lanes    operators of one rank at once, on two threads
     reduce   sums over 2 ranks, by messages and in shared memory; a CG iteration, against one by hand on rsmpi;
              a stack of matrices with ordered sums rivals: PyLops-MPI, PETSc (for the matrices)
     blur     16 blurs of one image on 2 ranks      rival: DeepInverse
@@ -31,11 +32,11 @@ case "${1:-}" in
     -*) echo "bench.sh: unknown option '$1', see --help" >&2; exit 2 ;;
 esac
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(ct reduce blur)
+[ ${#cases[@]} -gt 0 ] || cases=(ct lanes reduce blur)
 for name in "${cases[@]}"; do
     case "$name" in
-        ct | reduce | blur) ;;
-        *) echo "bench.sh: unknown case '$name', expected ct, reduce or blur" >&2; exit 2 ;;
+        ct | lanes | reduce | blur) ;;
+        *) echo "bench.sh: unknown case '$name', expected ct, lanes, reduce or blur" >&2; exit 2 ;;
     esac
 done
 

@@ -51,6 +51,8 @@ pub struct Report {
     pub hosts: Vec<String>,
     /// Threads of each rank.
     pub threads: usize,
+    /// How many operators of a rank may run at once.
+    pub lanes: usize,
     /// How many operators.
     pub operators: usize,
     /// The owner of each operator.

@@ -138,6 +138,7 @@ fn solve_and_write<S: Scalar>(
         ranks: team.size(),
         hosts: team.hosts(),
         threads,
+        lanes: stack.plan().lanes(),
         operators: stack.count(),
         owners: stack.plan().owners(),
         scalar: S::NAME,

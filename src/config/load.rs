@@ -211,6 +211,7 @@ threads = 2
             ("max_iter = 5", "damping = inf", "18: solve.method.damping: must be zero or a positive number, got inf"),
             ("max_iter = 5", "damping = nan", "18: solve.method.damping: must be zero or a positive number, got NaN"),
             ("threads = 2", "threads = 0", "20: run.threads: must be at least 1, got 0"),
+            ("threads = 2", "lanes = 0", "20: run.lanes: must be at least 1, got 0"),
         ] {
             assert_eq!(load(from, to).text, format!("job.toml:{text}"));
         }

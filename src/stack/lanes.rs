@@ -4,7 +4,8 @@
 //! is allocated, which sums are made and in which order follow from the plan alone, never from who finishes first. Lanes are
 //! tasks of the pool in which the stack is called, and so are the parts that a kernel deals out inside of one: there are
 //! never more threads than the pool has. A thread that waits inside of one lane may take up another, so scratch belongs to
-//! lanes, not to threads. They are started by rayon's `join`, which allocates nothing.
+//! lanes, not to threads. They are started by rayon's `join`, which allocates nothing; in a pool of one thread they take
+//! turns.
 //!
 //! Where operators write apart, lanes do too. Where they add to the same numbers, each lane has a sum of its own, and these
 //! are added in the order of lanes: as many vectors as lanes live at once, however many operators there are. So sums by
@@ -12,8 +13,6 @@
 
 use std::ops::Range;
 use std::time::Instant;
-
-use rayon::prelude::*;
 
 use super::Assignment;
 use super::window::Window;
@@ -26,12 +25,15 @@ use crate::space::add;
 /// Numbers of which one task adds all lanes' sums.
 const CHUNK: usize = 1 << 14;
 
-/// What operators add to sums: the place of one among this rank's, and where it adds.
+/// What an operator adds to a sum, by its place among this rank's: lanes ask at once.
+pub(super) type AtOnce<'t, S> = dyn Fn(usize, &mut [S], &mut Work) -> Result<(), Fault> + Sync + 't;
+/// The same, for operators that are asked one after the other by the rank itself.
+pub(super) type OneByOne<'t, S> = dyn FnMut(usize, &mut [S], &mut Work) -> Result<(), Fault> + 't;
+
+/// What operators add to sums.
 pub(super) enum Terms<'t, S> {
-    /// By lanes.
-    AtOnce(&'t (dyn Fn(usize, &mut [S], &mut Work) -> Result<(), Fault> + Sync)),
-    /// One after the other, by the rank itself.
-    OneByOne(&'t mut dyn FnMut(usize, &mut [S], &mut Work) -> Result<(), Fault>),
+    AtOnce(&'t AtOnce<'t, S>),
+    OneByOne(&'t mut OneByOne<'t, S>),
 }
 
 /// The lanes of a rank: one at least, and none without operators unless it is the only one.
@@ -157,19 +159,9 @@ impl Lanes {
                 sum.fill(S::default());
                 to(lane, sum, span.start);
             };
-            rayon::join(|| to(first, vector, 0), || run(others, sums, &|lane: &Lane| lane.index, &into_own));
-            let others = &*others;
-            vector.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, vector)| {
-                let here = chunk * CHUNK..chunk * CHUNK + vector.len();
-                for (lane, sum) in others.iter().zip(&*sums) {
-                    let span = span(lane);
-                    let both = here.start.max(span.start)..here.end.min(span.end);
-                    if !both.is_empty() {
-                        let from = &sum[both.start - span.start..both.end - span.start];
-                        add(from, &mut vector[both.start - here.start..both.end - here.start]);
-                    }
-                }
-            });
+            both(|| to(first, vector, 0), || run(others, sums, &|lane: &Lane| lane.index, &into_own));
+            let sums = || others.iter().map(&span).zip(&*sums).map(|(span, sum)| (span, sum.as_slice()));
+            add_all(&sums, 0, vector);
         });
         self.note_faults(team);
     }
@@ -195,6 +187,34 @@ impl Lane {
     }
 }
 
+/// Does both at once where there are threads for it.
+fn both(left: impl FnOnce() + Send, right: impl FnOnce() + Send) {
+    if rayon::current_num_threads() == 1 {
+        left();
+        right();
+    } else {
+        rayon::join(left, right);
+    }
+}
+
+/// Adds sums over spans of a vector to a part of it that begins at `start`, in their order.
+fn add_all<'s, S: Scalar, I>(sums: &(impl Fn() -> I + Sync), start: usize, part: &mut [S])
+where
+    I: Iterator<Item = (Range<usize>, &'s [S])>,
+{
+    if part.len() > CHUNK {
+        let middle = part.len() / 2;
+        let (left, right) = part.split_at_mut(middle);
+        return both(|| add_all(sums, start, left), || add_all(sums, start + middle, right));
+    }
+    for (span, sum) in sums() {
+        let here = start.max(span.start)..(start + part.len()).min(span.end);
+        if !here.is_empty() {
+            add(&sum[here.start - span.start..here.end - span.start], &mut part[here.start - start..here.end - start]);
+        }
+    }
+}
+
 /// Halves the lanes until they are single.
 fn run<T: Send>(
     lanes: &mut [Lane],
@@ -208,7 +228,35 @@ fn run<T: Send>(
         _ => {
             let (left, right) = lanes.split_at_mut(lanes.len() / 2);
             let (of_left, of_right) = parts.split_at_mut(begin(&right[0]) - begin(&left[0]));
-            rayon::join(|| run(left, of_left, begin, each), || run(right, of_right, begin, each));
+            both(|| run(left, of_left, begin, each), || run(right, of_right, begin, each));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operator_has_one_lane_and_no_lane_is_without() {
+        assert_eq!(runs(&[], 3).len(), 1); // of a rank without operators
+        assert_eq!(runs(&[1.0; 8], 4), [0..2, 2..4, 4..6, 6..8]);
+        assert_eq!(runs(&[1.0; 5], 4), [0..2, 2..4, 4..5]); // a fourth would not be done sooner
+        assert_eq!(runs(&[1.0, 1.0, 9.0, 1.0], 2), [0..2, 2..4]);
+        assert_eq!(runs(&[1.0, 2.0], 9), [0..1, 1..2]);
+        assert_eq!(runs(&[1.0, 2.0], 0).len(), 1);
+    }
+
+    /// Spans that overlap, touch and lie apart, over a vector of several chunks.
+    #[test]
+    fn sums_of_lanes_are_added_where_they_belong() {
+        let mut expected = vec![1.0; 5 * CHUNK + 3];
+        let spans = [0..CHUNK + 1, CHUNK / 2..3 * CHUNK, 3 * CHUNK..3 * CHUNK, 4 * CHUNK + 1..5 * CHUNK + 3];
+        let sums: Vec<Vec<f64>> = spans.iter().map(|span| span.clone().map(|k| k as f64).collect()).collect();
+        let mut vector = expected.clone();
+        let all = || spans.iter().cloned().zip(sums.iter().map(Vec::as_slice));
+        add_all(&all, 0, &mut vector);
+        spans.iter().for_each(|span| span.clone().for_each(|k| expected[k] += k as f64));
+        assert_eq!(vector, expected);
     }
 }

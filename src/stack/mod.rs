@@ -53,6 +53,9 @@ use crate::space::{Vector, dot};
 /// Vectors of the model are replicated: all ranks hold the same numbers. Vectors of the data are cut: each rank holds the
 /// blocks of its operators. Any number of ranks gives the same answer: ranks without operators take part in the sums.
 ///
+/// Operators of a rank run at once in as many lanes as [`PlanOptions::lanes`] says, on the pool of threads in which the stack
+/// is called.
+///
 /// A fault of one operator becomes the same [`Error`] on all ranks, and the stack can be used again.
 ///
 /// ```

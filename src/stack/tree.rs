@@ -16,11 +16,10 @@
 
 use std::ops::Range;
 
-use super::lanes::{Lane, Lanes, Terms};
+use super::lanes::{AtOnce, Lane, Lanes, OneByOne, Terms};
 use crate::comm::Team;
 use crate::comm::shared::Buffer;
 use crate::error::{Error, Fault};
-use crate::operator::Work;
 use crate::scalar::Scalar;
 use crate::space::{Vector, add};
 
@@ -170,7 +169,7 @@ impl<S: Scalar> Ordered<S> {
         terms: Terms<S>,
     ) -> Result<(), Error> {
         let place_of = |operator: usize| local.binary_search(&operator).unwrap_or_default();
-        let add_term: &mut dyn FnMut(usize, &mut [S], &mut Work) -> Result<(), Fault> = match terms {
+        let add_term: &mut OneByOne<S> = match terms {
             Terms::AtOnce(add_term) if lanes.count() > 1 => {
                 let len = out.as_slice().len();
                 let Ordered { present, subtrees, .. } = self;
@@ -330,7 +329,7 @@ impl<S: Scalar> Share<S> {
         len: usize,
         lane: &mut Lane,
         place_of: &impl Fn(usize) -> usize,
-        add_term: &(dyn Fn(usize, &mut [S], &mut Work) -> Result<(), Fault> + Sync),
+        add_term: &AtOnce<S>,
     ) {
         for (node, sum) in &mut self.nodes {
             sum.resize(len, S::default());
