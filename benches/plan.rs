@@ -68,9 +68,8 @@ fn plan(name: &str, factory: &dyn Factory<f64>, options: PlanOptions) {
         let begin = Instant::now();
         let members: Vec<Description> =
             times.of("describe", || (0..count).map(|index| factory.describe(index)).collect::<Result<_, _>>().unwrap());
-        let plan = times.of("who owns what", || {
-            BlockPlan::with_blocks::<f64>(factory.blocks(), members, RANKS, options).unwrap()
-        });
+        let plan = times
+            .of("who owns what", || BlockPlan::with_blocks::<f64>(factory.blocks(), members, RANKS, options).unwrap());
         times.of("hash", || plan.hash());
         times.add("in all", begin.elapsed().as_secs_f64());
         holds = held();

@@ -86,12 +86,18 @@ impl Tiling {
 
     fn expect<S: Scalar>(&self, got: usize, vector: &Vector<S>) -> Result<(), Fault> {
         if got != self.of().len() {
-            return Err(Fault::new(format!("tiling: expected {} numbers for {}, got {got}", self.of().len(), self.of())));
+            return Err(Fault::new(format!(
+                "tiling: expected {} numbers for {}, got {got}",
+                self.of().len(),
+                self.of()
+            )));
         }
         let blocks = vector.space().blocks();
         if blocks.len() != self.tiles.len() {
             let (want, got) = (self.tiles.len(), blocks.len());
-            return Err(Fault::new(format!("tiling: expected a vector of {want} blocks, one for each tile, got {got}")));
+            return Err(Fault::new(format!(
+                "tiling: expected a vector of {want} blocks, one for each tile, got {got}"
+            )));
         }
         let mut pairs = self.shapes().zip(blocks).enumerate();
         pairs.try_for_each(|(index, (shape, block))| {

@@ -42,6 +42,7 @@ struct Scratch<X, Y> {
 }
 
 /// How sums over operators are made.
+#[allow(clippy::large_enum_variant)] // one for each stack
 enum Sums<X> {
     /// Every rank holds all of `x`: one reduction, or one ordered sum.
     Whole(Ordered<X>),

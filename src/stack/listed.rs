@@ -51,11 +51,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Listed<'a, X, Y> {
     ///
     /// Faults: another number of rows, or of columns; a row without blocks; a lone block of another shape than the operator's
     /// domain; several that have another number of numbers than it.
-    pub fn new(
-        blocks: Vec<Shape>,
-        operators: Vec<SharedOperator<X, Y>>,
-        matrix: &Array2<bool>,
-    ) -> Result<Self, Fault> {
+    pub fn new(blocks: Vec<Shape>, operators: Vec<SharedOperator<X, Y>>, matrix: &Array2<bool>) -> Result<Self, Fault> {
         let fits = |what: &str, of: &str, want: usize, got: usize| {
             if got == want {
                 return Ok(());
@@ -117,10 +113,14 @@ fn expect_reads<X: Scalar, Y: Scalar<Real = X::Real>>(
     match reads {
         [] => {
             let count = blocks.len();
-            Err(Fault::new(format!("distribution matrix: row {i} has no block, so operator {i} ({name}) reads nothing"))
-                .hint(format!("every operator reads at least one of the {count} blocks of x")))
+            Err(Fault::new(format!(
+                "distribution matrix: row {i} has no block, so operator {i} ({name}) reads nothing"
+            ))
+            .hint(format!("every operator reads at least one of the {count} blocks of x")))
         }
-        [j] => blocks[*j].expect(domain, &format!("distribution matrix at ({i}, {j}): domain of operator {i} ({name})")),
+        [j] => {
+            blocks[*j].expect(domain, &format!("distribution matrix at ({i}, {j}): domain of operator {i} ({name})"))
+        }
         several => {
             let joined: usize = several.iter().map(|block| blocks[*block].len()).sum();
             if joined == domain.len() {

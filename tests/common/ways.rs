@@ -52,7 +52,8 @@ fn part_of_w<S: Scalar>([b, m, n]: [Range<usize>; 3], made: &AtomicUsize) -> Res
     });
     let entries: Vec<S> = places.map(|place| S::from_f64(golden_weight(place))).collect();
     made.fetch_add(entries.len(), Ordering::SeqCst);
-    let (weights, x) = (shape(&[("B", b.len()), ("M", m.len()), ("N", n.len())]), shape(&[("B", b.len()), ("N", n.len())]));
+    let (weights, x) =
+        (shape(&[("B", b.len()), ("M", m.len()), ("N", n.len())]), shape(&[("B", b.len()), ("N", n.len())]));
     Ok(Arc::new(Dense::named(weights, entries, x, &["B", "M"])?))
 }
 
@@ -215,7 +216,11 @@ fn three_ways_in_give_one_plan_and_the_same_bits(comm: &Rc<dyn Comm>) {
                     assert_eq!(stack.plan().hash(), first.plan().hash());
                     for (what, (got, want)) in results(stack).iter().zip(&expected).enumerate() {
                         for (block, (got, want)) in got.iter().zip(want).enumerate() {
-                            assert!(got.is_none() || got == want, "result {what}, block {block}, {} {ranks:?}", S::NAME);
+                            assert!(
+                                got.is_none() || got == want,
+                                "result {what}, block {block}, {} {ranks:?}",
+                                S::NAME
+                            );
                         }
                     }
                 }
@@ -408,7 +413,9 @@ fn r6_errors_of_a_distribution_matrix(comm: &Rc<dyn Comm>) {
     assert!(empty.contains("row 1 has no block, so operator 1 (Deferred) reads nothing"), "{empty}");
     let size = told(two(), &array![[false, true, false], [true, false, false]]);
     assert!(
-        size.contains("at (1, 0): domain of operator 1 (Deferred): expected shape (x=2), got (x=4); dim `x` should be 2"),
+        size.contains(
+            "at (1, 0): domain of operator 1 (Deferred): expected shape (x=2), got (x=4); dim `x` should be 2"
+        ),
         "{size}"
     );
     let joined = told(two(), &array![[true, false, true], [true, true, false]]);
@@ -438,7 +445,11 @@ fn r6_errors_of_a_distribution_matrix(comm: &Rc<dyn Comm>) {
 }
 
 /// Members without weight, described by a function.
-fn plan_of(count: usize, ranks: usize, describe: impl Fn(usize, Description) -> Description) -> Result<BlockPlan, Fault> {
+fn plan_of(
+    count: usize,
+    ranks: usize,
+    describe: impl Fn(usize, Description) -> Description,
+) -> Result<BlockPlan, Fault> {
     let line = Shape::new([("x", 3)]);
     let member = |index| describe(index, Description::new(format!("m{index}"), line.clone(), line.clone()));
     BlockPlan::new::<f64>((0..count).map(member).collect(), ranks, PlanOptions::default())
@@ -463,7 +474,12 @@ fn t27_a_member_is_on_the_rank_that_it_asks_for(comm: &Rc<dyn Comm>) {
     let tiles = Tiles::new(split(&w::<f64>(&made), &[("N", Cut::Chunks(2))]).unwrap()).on_ranks(&matrix, size).unwrap();
     let stack = build(comm, &tiles, Summation::Fast).unwrap();
     assert_eq!(stack.plan().owners(), [last, 0, last, 0]);
-    let mine: usize = [60, 60, 60, 30].iter().zip([last, 0, last, 0]).filter(|(_, owner)| *owner == comm.rank()).map(|(made, _)| made).sum();
+    let mine: usize = [60, 60, 60, 30]
+        .iter()
+        .zip([last, 0, last, 0])
+        .filter(|(_, owner)| *owner == comm.rank())
+        .map(|(made, _)| made)
+        .sum();
     assert_eq!(made.load(Ordering::SeqCst), mine);
     // the stack of a group by itself has one rank, whatever its members asked for
     let mean = |comm: &Rc<dyn Comm>, rank: usize| {
@@ -541,7 +557,9 @@ fn t31_a_rank_makes_its_own_tiles_only(comm: &Rc<dyn Comm>) {
     // a part of a factory is not asked elsewhere
     let factory = FromFn::new(
         comm.size(),
-        |index| Ok(Description { rank: Some(index), ..Description::new("own", shape(&[("x", 2)]), shape(&[("x", 2)])) }),
+        |index| {
+            Ok(Description { rank: Some(index), ..Description::new("own", shape(&[("x", 2)]), shape(&[("x", 2)])) })
+        },
         |index| {
             assert_eq!(index, comm.rank());
             Ok(Box::new(Identity::new(shape(&[("x", 2)]))) as Boxed<f64>)
