@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Boxed, dense, each_scalar, random};
 use stackphys::comm::{Summation, Team};
-use stackphys::operator::Closure;
-use stackphys::physics::{Detector, Diagonal, ParallelCt};
-use stackphys::stack::{Description, FromFn, PlanOptions, Stack};
+use stackphys::operator::{Closure, Cut, SharedOperator, split};
+use stackphys::physics::{Dense, Detector, Diagonal, ParallelCt};
+use stackphys::stack::{Description, FromFn, PlanOptions, Stack, Tiles};
 use stackphys::{Fault, Scalar, Shape};
 
 struct Counting;
@@ -220,6 +220,25 @@ fn t17_lanes_bound_the_live_outputs() {
     assert!(ordered == ordered_by_many && fast[0] == fast_by_many[0] && fast[0] == ordered[0]);
 }
 
+/// T31: two tiles that share coils hold them once; tiles of different coils hold their own, and the stack nothing else.
+fn tiles_share_weights() {
+    let (coils, x) = (Shape::new([("c", 16), ("x", 16384)]), Shape::new([("t", 4), ("x", 16384)]));
+    let bytes = coils.len() * size_of::<f64>(); // 2 MB, and 4 times as much of measurements if anybody made them
+    let before = LIVE.load(Ordering::SeqCst);
+    let a: SharedOperator<f64> =
+        Arc::new(Dense::named(coils.clone(), random(coils.len(), 5), x, &["t", "c", "x"]).unwrap());
+    let held = || LIVE.load(Ordering::SeqCst) - before;
+    let once = held();
+    assert!((bytes..bytes + bytes / 20).contains(&once), "{once} bytes for coils of {bytes}");
+    for (dim, chunk, copies) in [("t", 2, 0), ("t", 1, 0), ("c", 8, 1)] {
+        let tiles = Tiles::new(split(&a, &[(dim, Cut::Chunks(chunk))]).unwrap());
+        let stack = Stack::build(Team::solo(), &tiles, PlanOptions::default()).unwrap();
+        let more = held() - once;
+        assert!(more >= copies * bytes && more <= copies * bytes + bytes / 20, "{dim}: {more} bytes beside {bytes}");
+        drop(stack);
+    }
+}
+
 #[test]
 fn calls_hold_few_temporaries() {
     // one thread that is the pool itself: what a rank of the program is
@@ -227,6 +246,7 @@ fn calls_hold_few_temporaries() {
     assert!(peak_of(|| drop(std::hint::black_box(vec![1u8; 5000]))) >= 5000, "the allocator counts");
     each_scalar!(temporaries);
     shared_weights_are_stored_once();
+    tiles_share_weights();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(t17_lanes_bound_the_live_outputs);
 }

@@ -555,12 +555,18 @@ fn rank_asked(group: &Group, members: &[Description], ranks: usize) -> Result<Op
     Ok(first.map(|(_, rank)| rank))
 }
 
-/// How many operators a printed plan shows one by one.
+/// How many operators, and how many ranks, a printed plan shows one by one.
 const SHOWN: usize = 48;
+
+/// Which of so many lines are shown: all, or the first and the last with one gap between them.
+fn shown(count: usize) -> impl Iterator<Item = Option<usize>> {
+    let gap = if count > SHOWN { SHOWN / 2..count - SHOWN / 2 } else { 0..0 };
+    (0..gap.start).map(Some).chain((!gap.is_empty()).then_some(None)).chain((gap.end..count).map(Some))
+}
 
 impl fmt::Display for BlockPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let data: u64 = (0..self.ranks).map(|rank| self.data_bytes(rank)).sum();
+        let data: usize = self.rows.iter().map(|row| row.shape.len() * row.ranks.len()).sum();
         writeln!(
             f,
             "{} operators on {} rank{}{}; x {} {} ({}); all measurements {}",
@@ -571,7 +577,7 @@ impl fmt::Display for BlockPlan {
             self.domain,
             self.scalar,
             human_bytes(self.domain.len() as u64 * self.scalar_bytes),
-            human_bytes(data),
+            human_bytes(data as u64 * self.scalar_bytes),
         )?;
         writeln!(f)?;
         writeln!(
@@ -580,14 +586,12 @@ impl fmt::Display for BlockPlan {
             "operator", "name", "measurements", "owner", "bytes", "cost"
         )?;
         let total: f64 = self.entries.iter().map(|entry| entry.description.cost).sum();
-        for (index, Entry { description, owner, .. }) in self.entries.iter().enumerate() {
-            let hidden = self.entries.len().saturating_sub(SHOWN);
-            if hidden > 0 && (SHOWN / 2..SHOWN / 2 + hidden).contains(&index) {
-                if index == SHOWN / 2 {
-                    writeln!(f, "{:>8}  … {hidden} more", "")?;
-                }
+        for index in shown(self.entries.len()) {
+            let Some(index) = index else {
+                writeln!(f, "{:>8}  … {} more", "", self.entries.len() - SHOWN)?;
                 continue;
-            }
+            };
+            let Entry { description, owner, .. } = &self.entries[index];
             let bytes = human_bytes(description.range.len() as u64 * self.scalar_bytes);
             let share = 100.0 * description.cost / total;
             let (name, range) = (&description.name, description.range.to_string());
@@ -613,7 +617,11 @@ impl fmt::Display for BlockPlan {
             0 => "nothing".to_owned(),
             _ => format!("{calls} × {}", human_bytes(bytes / calls)),
         };
-        for rank in 0..self.ranks {
+        for rank in shown(self.ranks) {
+            let Some(rank) = rank else {
+                writeln!(f, "{:>8}  … {} more", "", self.ranks - SHOWN)?;
+                continue;
+            };
             let cost: f64 = self.owned_by(rank).map(|(_, entry)| entry.description.cost).sum();
             writeln!(
                 f,

@@ -3,6 +3,7 @@
 //! Each set of ranks that holds some block has a team of its own. All ranks go through the sets in the same order, so the
 //! sums of sets that overlap wait for each other and never in a circle. What one rank holds alone is not sent.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ struct Set<S> {
     team: Team,
     /// Runs of blocks in this rank's buffer.
     runs: Vec<Range<usize>>,
+    /// For ordered sums; none for fast ones.
     blocks: Vec<Shared<S>>,
 }
 
@@ -43,21 +45,19 @@ struct Shared<S> {
 impl<S: Scalar> Sharing<S> {
     /// The sums for blocks of a space. Collective: yes, one split for each set of more than one rank.
     pub fn new(team: &Team, parts: &[Part], space: &Arc<Space>, owners: &[usize]) -> Self {
-        let mut all: Vec<&[usize]> = Vec::new();
-        for part in parts {
-            if !all.contains(&part.ranks.as_slice()) {
-                all.push(&part.ranks);
-            }
-        }
+        let ordered = team.summation() == Summation::Ordered;
+        let mut known = HashSet::new();
+        let all = parts.iter().map(|part| part.ranks.as_slice()).filter(|ranks| known.insert(*ranks));
         let set = |ranks: &[usize]| {
             let mine = ranks.binary_search(&team.rank()).is_ok();
             let of_set = match ranks {
                 [_] => mine.then(Team::solo),
                 _ => team.split_counted(mine.then_some(0)),
             };
+            let team = of_set?;
             // an owner that is not among these ranks adds nothing here
             let in_set: Vec<usize> = owners.iter().map(|owner| ranks.binary_search(owner).unwrap_or(0)).collect();
-            let mut set = Set { team: of_set?, runs: Vec::<Range<usize>>::new(), blocks: Vec::new() };
+            let mut set = Set { team, runs: Vec::<Range<usize>>::new(), blocks: Vec::new() };
             let mut last = None;
             for (block, part) in parts.iter().enumerate().filter(|(_, part)| part.ranks == ranks) {
                 let range = space.local(block)?;
@@ -67,12 +67,15 @@ impl<S: Scalar> Sharing<S> {
                     None => set.runs.push(range),
                 }
                 last = Some(block);
+                if !ordered {
+                    continue;
+                }
                 let sum = Vector::zeros(&Space::replicated(part.shape.clone()));
                 set.blocks.push(Shared { block, ordered: Ordered::of(part.operators.clone(), &in_set), sum });
             }
             Some(set)
         };
-        Sharing { sets: all.into_iter().filter_map(set).collect(), terms: Vec::new(), of_lanes: Vec::new() }
+        Sharing { sets: all.filter_map(set).collect(), terms: Vec::new(), of_lanes: Vec::new() }
     }
 
     /// Each block of `vector` as the sum of what operators add to it in their windows. A fault is noted; it settles nothing.

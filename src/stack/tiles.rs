@@ -73,32 +73,24 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Tiles<'a, X, Y> {
 
     /// The tiles of `x`, in the order of its blocks.
     pub fn columns(&self) -> Result<Tiling, Fault> {
-        self.side(is_of_x, Grid::input)
+        self.side(is_of_x, |index| self.grid.input(index))
     }
     /// The tiles of `y`, in the order of the blocks of measurements.
     pub fn rows(&self) -> Result<Tiling, Fault> {
-        self.side(is_of_y, Grid::output)
+        self.side(is_of_y, |index| self.grid.output(index))
     }
 
     /// The different tiles of one side: those at the beginning of all axes that are not of it.
     fn side(
         &self,
         is_of_side: fn(Role) -> bool,
-        tile: fn(&Grid<X, Y>, &[usize]) -> Result<Tile, Fault>,
+        tile: impl Fn(&[usize]) -> Result<Tile, Fault>,
     ) -> Result<Tiling, Fault> {
-        let mut tiles = Vec::new();
+        let extents = self.grid.extents();
         let of_side: Vec<bool> = self.grid.dims().map(|(_, role)| is_of_side(role)).collect();
-        let count = self.count_of(is_of_side);
-        for number in 0..count {
-            tiles.push(tile(&self.grid, &unravel(number, &self.grid.extents(), &of_side))?);
-        }
-        Tiling::new(tiles)
-    }
-
-    /// How many different tiles one side has.
-    fn count_of(&self, is_of_side: fn(Role) -> bool) -> usize {
-        let extents = self.grid.extents().into_iter().zip(self.grid.dims());
-        extents.filter(|(_, (_, role))| is_of_side(*role)).map(|(extent, _)| extent).product()
+        let count = extents.iter().zip(&of_side).filter(|(_, chosen)| **chosen).map(|(extent, _)| extent).product();
+        let tiles = (0..count).map(|number| tile(&unravel(number, &extents, &of_side)));
+        Tiling::new(tiles.collect::<Result<_, _>>()?)
     }
 
     /// The number of a tile among those of one side.
