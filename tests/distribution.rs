@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{blocks, forms, halos, lanes, planned, reference, ways};
+use common::{blocks, forms, halos, hilbert, lanes, planned, reference, ways};
 use stackphys::comm::threads::Injection;
 use stackphys::comm::{Beyond, Comm, Halo, Margin, Solo, Team, threads};
 use stackphys::space::{Partition, Vector};
@@ -62,6 +62,7 @@ fn ways_into_a_plan_on_any_number_of_ranks() {
 #[test]
 fn vectors_move_on_any_number_of_ranks() {
     keep(halos::ALL);
+    keep(hilbert::ALL);
 }
 
 #[test]

@@ -84,9 +84,24 @@ where
 pub struct SmoothStack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     frame: Frame<X, Y>,
     pub(super) members: Vec<Smooth<X, Y>>,
+    is_linear: bool,
 }
 
 /// What this rank's operators remember of the point at which a stack was linearised.
+///
+/// R3: who holds on to the derivative at one point cannot linearise at another one in its place; it does not compile. (Two
+/// `Points` are two derivatives.)
+///
+/// ```compile_fail,E0502
+/// # use stackphys::{Error, space::Vector, stack::{Points, SmoothStack}};
+/// fn stale(stack: &SmoothStack<f64>, x: &Vector<f64>, y: &mut Vector<f64>, out: &mut Vector<f64>) -> Result<(), Error> {
+///     let mut at = stack.points();
+///     stack.linearize(x, y, &mut at)?;
+///     let first: &Points = &at;
+///     stack.linearize(out, y, &mut at)?; // would make `first` another derivative than it was
+///     stack.vjp(first, y, out)
+/// }
+/// ```
 pub struct Points(pub(super) Vec<Remembered>);
 
 /// What one operator remembers. Whichever lane has the operator asks for it, so nobody waits for the lock.
@@ -113,15 +128,25 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
         let team = team.with_summation(options.summation).with_reduction(options.reduction);
         let plan =
             Frame::<X, Y>::plan_of(&team, factory.blocks(), factory.count(), |index| factory.describe(index), options)?;
+        let linear = std::cell::Cell::new(true);
         let members = Frame::<X, Y>::build_members(&team, &plan, |index, described| {
             let operator: Box<dyn Differentiable<X, Y>> = match factory.build(index)? {
                 AnyOperator::Linear(operator) => Box::new(Linear(operator)),
-                AnyOperator::Smooth(operator) => operator,
+                AnyOperator::Smooth(operator) => {
+                    linear.set(false);
+                    operator
+                }
             };
             described.expect_built(operator.domain(), operator.range())?;
             Ok(Smooth { index, name: described.name.clone(), operator })
         })?;
-        Ok(SmoothStack { frame: Frame::new(team, plan), members })
+        let [all_linear] = team.min([f64::from(u8::from(linear.get()))]);
+        Ok(SmoothStack { frame: Frame::new(team, plan), members, is_linear: all_linear > 0.0 })
+    }
+
+    /// Whether all operators of all ranks are linear, so that the derivative is the same at all points. Collective: no.
+    pub fn is_linear(&self) -> bool {
+        self.is_linear
     }
 
     /// Slots for [`linearize`](Self::linearize) to fill. Collective: no.

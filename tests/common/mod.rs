@@ -19,6 +19,7 @@ pub mod blocks;
 pub mod compositions;
 pub mod forms;
 pub mod halos;
+pub mod hilbert;
 pub mod lanes;
 pub mod minimisers;
 pub mod planned;

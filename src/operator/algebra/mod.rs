@@ -13,6 +13,7 @@
 //! | [`stacked`](stacked()) | the same along a new dim |
 //! | [`normal`](normal()) | `AᴴA`, merged where a member knows how |
 //! | [`renamed`](renamed()) | other names of dims |
+//! | [`Derivative`] | `F′(x)` of a smooth operator |
 //! | [`Zero`] | `0` |
 //!
 //! ```
@@ -32,6 +33,7 @@
 mod adjoint;
 mod compose;
 mod concat;
+mod derivative;
 mod normal;
 mod renamed;
 mod scale;
@@ -42,6 +44,7 @@ mod zero;
 pub use adjoint::{Adjoint, adjoint};
 pub use compose::{Compose, compose};
 pub use concat::Concat;
+pub use derivative::Derivative;
 pub(crate) use normal::range_of as range_of_normal;
 pub use normal::{Normal, normal};
 pub use renamed::{Renamed, renamed};
