@@ -55,7 +55,7 @@ pub struct Structure {
 /// the checked call ([`Apply`]) sees to it. The adjoint belongs to the inner product that conjugates its first argument;
 /// where the domain is real and the range complex, to its real part: `Re⟨A x, y⟩ = ⟨x, Aᴴ y⟩`.
 ///
-/// An operator in a `Box` or an [`Arc`](std::sync::Arc) is one too. So several members of a stack may share one operator in
+/// An operator in a `Box` or an [`Arc`] is one too. So several members of a stack may share one operator in
 /// memory: each call has scratch of its own.
 ///
 /// Collective: no. To add an operator of your own, see `docs/add-an-operator.md`.
