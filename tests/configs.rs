@@ -55,6 +55,37 @@ fn every_config_is_read_planned_and_run() {
     }
 }
 
+/// x of 256³ numbers in four slabs on four ranks against x on one: a quarter of what is not the program itself.
+#[test]
+#[cfg(feature = "mpi")]
+fn slabs_need_a_quarter_of_the_memory() {
+    const PROCESS: f64 = 28e6; // the program, MPI, BLAS and fonts, on each rank: `plan` counts the same
+    let peaks = |ranks: usize, blocks: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/volume.toml");
+        let of_job = [config.to_str().unwrap(), "--set", blocks, "--set", "solve.method.max_iter=1"];
+        let planned = on(None, ["plan"].iter().chain(&of_job).copied().chain(["--ranks", &ranks.to_string()]));
+        let planned = planned.inside(folder.path()).end().expect(0);
+        let forecast: Vec<f64> = planned
+            .stdout
+            .lines()
+            .skip_while(|line| !line.contains("peak memory"))
+            .filter_map(|line| line.trim_end().strip_suffix(" MB")?.rsplit(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(forecast.len(), ranks, "{planned}");
+        on(Some(ranks), ["run"].iter().chain(&of_job).copied()).inside(folder.path()).end().expect(0);
+        let peaks = numbers(&report(&folder.path().join("out"))["peak_memory_bytes"]);
+        for (peak, forecast) in peaks.iter().zip(forecast) {
+            assert!((forecast * 1e6 / peak - 1.0).abs() < 0.15, "{blocks}: {peak} bytes, planned {forecast} MB");
+        }
+        peaks
+    };
+    let whole = peaks(1, "blocks={}")[0];
+    let quarter = 1.15 * (whole - PROCESS) / 4.0 + PROCESS;
+    let cut = peaks(4, "blocks={z={parts=4}}");
+    assert!(cut.iter().all(|peak| *peak <= quarter), "{cut:?} of {whole}, expected at most {quarter}");
+}
+
 #[cfg(feature = "hdf5")]
 mod tooth {
     use std::path::Path;

@@ -57,8 +57,8 @@ pub struct Structure {
 /// the checked call ([`Apply`]) sees to it. The adjoint belongs to the inner product that conjugates its first argument;
 /// where the domain is real and the range complex, to its real part: `Re⟨A x, y⟩ = ⟨x, Aᴴ y⟩`.
 ///
-/// An operator in a `Box` or an [`Arc`](std::sync::Arc) is one too. So several members of a stack may share one operator in
-/// memory: each call has scratch of its own, and lanes of a stack call several at once.
+/// An operator in a `Box` or an [`Arc`] is one too. So several members of a stack may share one operator in memory: each call
+/// has scratch of its own, and lanes of a stack call several at once.
 ///
 /// Collective: no. To add an operator of your own, see `docs/add-an-operator.md`.
 pub trait LinearOperator<X: Scalar, Y: Scalar<Real = X::Real> = X>: Send + Sync {

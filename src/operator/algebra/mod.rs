@@ -1,6 +1,6 @@
 //! Operators made of operators: one composition per file.
 //!
-//! Members are shared ([`SharedOperator`](super::SharedOperator)): one that is used twice has its weights in memory once, and
+//! Members are shared ([`SharedOperator`]): one that is used twice has its weights in memory once, and
 //! scratch belongs to the call. Names and sizes of dims are checked when a composition is built.
 //!
 //! | Composition | What it is |
