@@ -11,8 +11,8 @@ use crate::error::Fault;
 
 /// A grid of parts of an array. Parts need not be equal, but none is empty.
 ///
-/// Collective: no. Faults when made: a dim that the array does not have, or that comes twice; more parts than samples, or
-/// none; edges that are no partition.
+/// Collective: no. Faults when made: a dim that the array does not have, that comes twice, or that is empty; more parts than
+/// samples, or none; edges that are no partition.
 ///
 /// ```
 /// use stackphys::{Shape, space::Partition};
@@ -62,6 +62,9 @@ impl Partition {
         cuts: &[(&str, T)],
         edges_of: impl Fn(&str, usize, &T) -> Result<Vec<usize>, Fault>,
     ) -> Result<Self, Fault> {
+        if let Some(dim) = whole.dims().iter().find(|dim| dim.size == 0) {
+            return Err(Fault::new(format!("dim `{}` of {whole} has no samples that could be cut", dim.name)));
+        }
         let mut edges: Vec<Vec<usize>> = whole.sizes().into_iter().map(|size| vec![0, size]).collect();
         for (place, (dim, cut)) in cuts.iter().enumerate() {
             if cuts[..place].iter().any(|(before, _)| before == dim) {
@@ -165,6 +168,8 @@ mod tests {
         let even = |parts: &[(&str, usize)]| Partition::even(&image, parts).unwrap_err().text;
         assert_eq!(even(&[("z", 2)]), "there is no dim `z` in (y=5, x=6)");
         assert_eq!(even(&[("y", 2), ("y", 2)]), "dim `y` is cut twice");
+        let empty = Partition::even(&Shape::new([("y", 5), ("x", 0)]), &[]).unwrap_err().text;
+        assert_eq!(empty, "dim `x` of (y=5, x=0) has no samples that could be cut");
         assert_eq!(even(&[("y", 6)]), "dim `y` of (y=5, x=6): expected 1 to 5 parts, got 6");
         assert_eq!(even(&[("x", 0)]), "dim `x` of (y=5, x=6): expected 1 to 6 parts, got 0");
         for edges in [&[0, 3, 3, 6][..], &[0, 3, 5], &[1, 6], &[0, 7], &[0], &[], &[6]] {

