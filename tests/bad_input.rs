@@ -355,7 +355,7 @@ fn what_does_not_fit_is_told() {
             .helps("may be cut along: angle"),
         case("more parts than samples")
             .change("parts = 3", "parts = 10")
-            .says("terms.scan.operator: `split` wants 10 parts of dim `angle`, which has 9 samples")
+            .says("…terms.scan.operator: `split`: cut of dim `angle`: expected at most 9 parts, one a sample, got 10")
             .helps("at most 9"),
         case("data without a dim for several operators")
             .change("[solve]", "count = 3\n[solve]")
@@ -425,14 +425,16 @@ fn what_is_wrong_with_cuts_is_told() {
     all_fail(&[
         case("unknown dim")
             .set("blocks.z.parts=2")
-            .says("config: --set blocks.z.parts=2: blocks.z: the model has no dim `z`, its dims are (y=12, x=12)")
+            .says("…blocks.z: the model has no dim `z`, its dims are (y=12, x=12)")
             .helps("name a dim of the model"),
         case("no way to cut")
             .set("blocks.y={}")
-            .says("…blocks.y: expected one of `parts`, `chunk` and `edges`, got none"),
+            .says("…blocks.y: expected one of `parts`, `chunk` and `edges`, got none")
+            .helps("{ chunk = 64 }"),
         case("two ways to cut")
             .set("blocks.y={parts=2, chunk=3}")
-            .says("…expected one of `parts`, `chunk` and `edges`, got `parts` and `chunk`"),
+            .says("…expected one of `parts`, `chunk` and `edges`, got `parts` and `chunk`")
+            .helps("{ chunk = 64 }"),
         case("chunk of 0").set("blocks.y.chunk=0").says("…`chunk` must be at least 1, got 0").helps("{ chunk = 64 }"),
         case("edges that are no partition")
             .set("blocks.y.edges=[0, 7, 11]")
@@ -440,10 +442,12 @@ fn what_is_wrong_with_cuts_is_told() {
             .helps("end with the size, 12"),
         case("falling edges")
             .set("blocks.y.edges=[0, 7, 7, 12]")
-            .says("…`edges` must begin with 0 and rise, got [0, 7, 7, 12]"),
+            .says("…`edges` must begin with 0 and rise, got [0, 7, 7, 12]")
+            .helps("{ edges = [0, 100, 256] }"),
         case("more parts than samples")
             .set("blocks.x.parts=13")
-            .says("…expected at most 12 parts, one a sample, got 13"),
+            .says("…expected at most 12 parts, one a sample, got 13")
+            .helps("ask for at most 12 parts"),
         case("interleaved blocks")
             .set("blocks.x={parts=2, order=\"interleaved\"}")
             .says("…blocks of x are runs of neighbours…")
@@ -463,11 +467,16 @@ fn what_is_wrong_with_cuts_is_told() {
         case("a preconditioner of the whole")
             .set("blocks.y.parts=2")
             .set("solve.preconditioner={kind=\"fourier\"}")
-            .says("…`fourier` is of the whole of x, which [blocks] cuts"),
-        case("no rank matrix").set("ranks={}").says("…ranks: expected `matrix` or `grid`, got neither"),
+            .says("…`fourier` is of the whole of x, which [blocks] cuts")
+            .helps("leave out [blocks]"),
+        case("no rank matrix")
+            .set("ranks={}")
+            .says("…ranks: expected `matrix` or `grid`, got neither")
+            .helps("grid = { operators = 2, domain = 2 }"),
         case("a rank matrix with a hole")
             .set("ranks.matrix=[[0, 0], [0]]")
-            .says("…`matrix`: expected rows of equal length, got lengths [2, 1]"),
+            .says("…`matrix`: expected rows of equal length, got lengths [2, 1]")
+            .helps("one entry in each row and column"),
         case("a rank that is not there")
             .set("ranks.matrix=[0, 7]")
             .set("blocks.y.parts=2")
@@ -483,7 +492,8 @@ fn what_is_wrong_with_cuts_is_told() {
             .helps("ask for fewer groups"),
         case("edges of a split")
             .set("terms.scan.split.angle={edges=[0, 4, 8]}")
-            .says("…terms.scan.operator: `split`: edges of dim `angle`: expected a partition of 0..9, got [0, 4, 8]"),
+            .says("…terms.scan.operator: `split`: edges of dim `angle`: expected a partition of 0..9, got [0, 4, 8]")
+            .helps("end with the size, 9"),
     ]);
 }
 

@@ -200,7 +200,7 @@ threads = 2
             ("x = 5", "x = 0", "3: model.dims.x: must be at least 1, got 0"),
             ("\"größe\"", "\"scan\"", "9: terms.scan.name: terms 0 and 1 have the same name, \"scan\""),
             ("\"größe\"", "\"a.b\"", "9: terms.a.b.name: a name must have letters and no dot, got \"a.b\""),
-            ("parts = 3", "parts = 0", "14: terms.größe.split.angle.parts: must be at least 1, got 0"),
+            ("parts = 3", "parts = 0", "14: terms.größe.split.angle.parts: `parts` must be at least 1, got 0"),
             (
                 "name = \"scan\"",
                 "name = \"scan\"\ncount = 0",
