@@ -131,7 +131,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let owners = self.plan().owners().into_iter().map(Placement::On);
         let placed = blocks.iter().map(|block| block.placement.clone()).eq(owners);
         let apart = blocks.iter().all(|block| matches!(block.placement, Placement::On(_)));
-        if !placed && !(apart && space.same(self.range())) {
+        let measured = apart && space.same(self.range());
+        if !(placed || measured) {
             let text =
                 format!("expected a vector with a block for each of the {} operators, on its owner", self.count());
             return Err(Fault::new(text).hint("make it with `zero_data` or `zero_parts` of this stack"));

@@ -63,7 +63,7 @@ fn line(size: usize) -> Shape {
 
 /// Cubes and matrices in turn, five of them.
 fn cubes_and_matrices<S: Scalar>(comm: &Rc<dyn Comm>, smooth: bool, options: PlanOptions) -> SmoothStack<S> {
-    let is_cube = |index: usize| smooth && index % 2 == 0;
+    let is_cube = |index: usize| smooth && index.is_multiple_of(2);
     let factory = FromFn::new(
         5,
         |index| {
@@ -232,7 +232,7 @@ fn r16_operator_norm(comm: &Rc<dyn Comm>) {
         assert!((lanczos / GOLDEN - 1.0).abs() < 1e-8, "{lanczos}");
         let bounds = norm_squared(&stack, &NormSquared::Bounds, &mut |_: &Progress| ()).unwrap();
         let NormSquaredEstimate::Bounds { below, above, .. } = bounds else { panic!("{bounds:?}") };
-        assert!(below <= GOLDEN && GOLDEN <= above && above < f64::INFINITY, "{below} {above}");
+        assert!((below..=above).contains(&GOLDEN) && above.is_finite(), "{below} {above}");
     }
     // X1: the largest norm of a member, 1, is no bound of [I; I]
     let same = FromFn::new(
