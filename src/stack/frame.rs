@@ -51,7 +51,6 @@ struct Scratch<X, Y> {
 }
 
 /// How sums over operators are made.
-#[allow(clippy::large_enum_variant)] // one for each stack
 enum Sums<X> {
     /// Every rank holds all of `x`: one reduction, of what lanes have added, or one ordered sum.
     Whole { of_lanes: Vec<Vec<X>>, ordered: Box<Ordered<X>> },
