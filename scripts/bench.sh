@@ -10,9 +10,11 @@ Measures stackphys and, where they are installed, its rivals, in the same run; p
     scripts/bench.sh [CASE ...]      default: all cases
 
     ct       parallel-beam CT, one thread          rival: ASTRA
+    lanes    operators of one rank at once, on two threads
     reduce   sums over 2 ranks, by messages and in shared memory; a CG iteration, against one by hand on rsmpi;
              a stack of matrices with ordered sums rivals: PyLops-MPI, PETSc (for the matrices)
     blur     16 blurs of one image on 2 ranks      rival: DeepInverse
+    plan     the plan of 100,000 tiles on 10,000 ranks, and the memory that it holds
 
 Absolute times drift from machine to machine and from hour to hour; only ratios from one run mean something, and only
 if nothing else runs: 2 ranks wait for each other and want a core each. Takes some ten minutes, most of them `reduce`.
@@ -31,11 +33,11 @@ case "${1:-}" in
     -*) echo "bench.sh: unknown option '$1', see --help" >&2; exit 2 ;;
 esac
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(ct reduce blur)
+[ ${#cases[@]} -gt 0 ] || cases=(ct lanes reduce blur plan)
 for name in "${cases[@]}"; do
     case "$name" in
-        ct | reduce | blur) ;;
-        *) echo "bench.sh: unknown case '$name', expected ct, reduce or blur" >&2; exit 2 ;;
+        ct | lanes | reduce | blur | plan) ;;
+        *) echo "bench.sh: unknown case '$name', expected ct, lanes, reduce, blur or plan" >&2; exit 2 ;;
     esac
 done
 

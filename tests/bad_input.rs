@@ -355,7 +355,7 @@ fn what_does_not_fit_is_told() {
             .helps("may be cut along: angle"),
         case("more parts than samples")
             .change("parts = 3", "parts = 10")
-            .says("terms.scan.operator: `split` wants 10 parts of dim `angle`, which has 9 samples")
+            .says("…terms.scan.operator: `split`: cut of dim `angle`: expected at most 9 parts, one a sample, got 10")
             .helps("at most 9"),
         case("data without a dim for several operators")
             .change("[solve]", "count = 3\n[solve]")
@@ -413,6 +413,90 @@ fn what_does_not_fit_is_told() {
 }
 
 /// What goes wrong while a rank reads its part of the files: the others do not notice by themselves.
+/// Blocks of x, and cuts of measurements.
+#[test]
+fn what_is_wrong_with_cuts_is_told() {
+    let blur = |name| {
+        case(name).change(
+            r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
+            r#"{ kind = "blur", sigma = 1.0 }"#,
+        )
+    };
+    all_fail(&[
+        case("unknown dim")
+            .set("blocks.z.parts=2")
+            .says("…blocks.z: the model has no dim `z`, its dims are (y=12, x=12)")
+            .helps("name a dim of the model"),
+        case("no way to cut")
+            .set("blocks.y={}")
+            .says("…blocks.y: expected one of `parts`, `chunk` and `edges`, got none")
+            .helps("{ chunk = 64 }"),
+        case("two ways to cut")
+            .set("blocks.y={parts=2, chunk=3}")
+            .says("…expected one of `parts`, `chunk` and `edges`, got `parts` and `chunk`")
+            .helps("{ chunk = 64 }"),
+        case("chunk of 0").set("blocks.y.chunk=0").says("…`chunk` must be at least 1, got 0").helps("{ chunk = 64 }"),
+        case("edges that are no partition")
+            .set("blocks.y.edges=[0, 7, 11]")
+            .says("…edges of dim `y`: expected a partition of 0..12, got [0, 7, 11]")
+            .helps("end with the size, 12"),
+        case("falling edges")
+            .set("blocks.y.edges=[0, 7, 7, 12]")
+            .says("…`edges` must begin with 0 and rise, got [0, 7, 7, 12]")
+            .helps("{ edges = [0, 100, 256] }"),
+        case("more parts than samples")
+            .set("blocks.x.parts=13")
+            .says("…expected at most 12 parts, one a sample, got 13")
+            .helps("ask for at most 12 parts"),
+        case("interleaved blocks")
+            .set("blocks.x={parts=2, order=\"interleaved\"}")
+            .says("…blocks of x are runs of neighbours…")
+            .helps("leave `order` out"),
+        blur("a dim that must stay whole")
+            .change(r#"split = { angle = { parts = 3, order = "interleaved" } }"#, "")
+            .change(r#"dims = ["angle", "column"]"#, r#"dims = ["y", "x"]"#)
+            .data(|folder| write(folder, "scan.npy", &Array2::<f32>::zeros((12, 12))))
+            .set("blocks.y.parts=2")
+            .says("…[blocks] cuts `y` of the model, which must stay whole for this operator")
+            .helps("it leaves the model to be cut along: nothing"),
+        case("the local mean of blocks")
+            .set("blocks.y.parts=2")
+            .set("solve.pseudo_inverse=\"local_mean\"")
+            .says("…a local mean is of the whole of x, which [blocks] cuts")
+            .helps("leave out [blocks]"),
+        case("a preconditioner of the whole")
+            .set("blocks.y.parts=2")
+            .set("solve.preconditioner={kind=\"fourier\"}")
+            .says("…`fourier` is of the whole of x, which [blocks] cuts")
+            .helps("leave out [blocks]"),
+        case("no rank matrix")
+            .set("ranks={}")
+            .says("…ranks: expected `matrix` or `grid`, got neither")
+            .helps("grid = { operators = 2, domain = 2 }"),
+        case("a rank matrix with a hole")
+            .set("ranks.matrix=[[0, 0], [0]]")
+            .says("…`matrix`: expected rows of equal length, got lengths [2, 1]")
+            .helps("one entry in each row and column"),
+        case("a rank that is not there")
+            .set("ranks.matrix=[0, 7]")
+            .set("blocks.y.parts=2")
+            .says("plan: ranks: rank matrix: expected ranks from 0 to …, got 7 at [1]…")
+            .helps("start as many ranks as the matrix names"),
+        case("a rank matrix that does not fit")
+            .set("ranks.matrix=[0, 0]")
+            .says("plan: ranks: rank matrix: expected a shape that fits the grid of tiles [3, 1], got [2]: …")
+            .helps("write a column"),
+        case("more groups than operators")
+            .set("ranks.grid={operators=4, domain=1}")
+            .says("plan: ranks: `grid` has 4 groups of operators, of which there are 3…")
+            .helps("ask for fewer groups"),
+        case("edges of a split")
+            .set("terms.scan.split.angle={edges=[0, 4, 8]}")
+            .says("…terms.scan.operator: `split`: edges of dim `angle`: expected a partition of 0..9, got [0, 4, 8]")
+            .helps("end with the size, 9"),
+    ]);
+}
+
 #[test]
 fn what_one_rank_cannot_read_is_told_by_all() {
     all_fail(&[

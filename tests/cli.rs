@@ -439,6 +439,7 @@ fn report_is_complete(report: &Json, ranks: usize) {
     assert_eq!(report["ranks"], ranks);
     assert_eq!(report["hosts"].as_array().unwrap().len(), ranks);
     assert_eq!(report["threads"], 1);
+    assert_eq!(report["lanes"], 1);
     assert_eq!(report["operators"], 8);
     let owners = numbers(&report["owners"]);
     let expected: Vec<f64> = (0..8).map(|index| (index * ranks / 8) as f64).collect();
@@ -475,7 +476,8 @@ fn threads_change_the_speed_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = ["demo", "--threads", threads, "--set", "solve.method.max_iter=5"];
         stackphys(arguments).inside(folder.path()).end().expect(0);
-        assert_eq!(report(&folder.path().join("out"))["threads"].to_string(), threads);
+        let report = report(&folder.path().join("out"));
+        assert_eq!([&report["threads"], &report["lanes"]].map(ToString::to_string), [threads, threads]);
         let x: Array2<f32> = read_npy(folder.path().join("out/x.npy")).unwrap();
         x.mapv(f64::from).into_raw_vec_and_offset().0
     };

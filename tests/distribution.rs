@@ -9,13 +9,15 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{blocks, forms, planned, reference};
-use stackphys::Error;
-use stackphys::comm::{Comm, Solo, Team, threads};
+use common::{blocks, forms, halos, hilbert, lanes, planned, reference, ways};
+use stackphys::comm::threads::Injection;
+use stackphys::comm::{Beyond, Comm, Halo, Margin, Solo, Team, threads};
+use stackphys::space::{Partition, Vector};
+use stackphys::{Error, Shape};
 
 /// Keeps the promises of a list on 1 to 4 ranks.
 fn keep(list: &[Promise]) {
@@ -48,7 +50,41 @@ fn promises_hold_on_any_number_of_ranks() {
     keep(planned::ALL);
     keep(forms::ALL);
     keep(blocks::ALL);
+    keep(lanes::ALL);
     keep(reference::ALL);
+}
+
+#[test]
+fn ways_into_a_plan_on_any_number_of_ranks() {
+    keep(ways::ALL);
+}
+
+#[test]
+fn vectors_move_on_any_number_of_ranks() {
+    keep(halos::ALL);
+    keep(hilbert::ALL);
+}
+
+#[test]
+fn a_delay_of_one_rank_delays_a_row_of_exchanges_once() {
+    let injection = Injection { rank: 1, call: 3, delay: Duration::from_millis(300), fail: false };
+    let one_run = || {
+        let took = threads::run_with(4, injection, |comm| {
+            let team = Team::new(comm);
+            let image = Shape::new([("y", 9), ("x", 12)]);
+            let parts = Partition::even(&image, &[("y", 2), ("x", 2)]).unwrap();
+            let margins = ["y", "x"].map(|dim| Margin::both(dim, 2, Beyond::Circular));
+            let halo = Halo::<f64>::new(&team, &parts, &margins).unwrap();
+            let (x, mut wide) = (Vector::zeros(halo.domain()), Vector::zeros(halo.range()));
+            let begin = Instant::now();
+            (0..8).for_each(|_| halo.forward_unsettled(&team, &x, &mut wide));
+            begin.elapsed()
+        });
+        took.into_iter().max().unwrap()
+    };
+    // a busy machine may add to it now and then, but not always
+    let took = (0..10).map(|_| one_run()).find(|took| *took < injection.delay * 3 / 2);
+    assert!(took.is_some_and(|took| took >= injection.delay), "{took:?}");
 }
 
 #[test]

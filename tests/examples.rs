@@ -11,7 +11,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Each file of `examples/`, and parts of lines that it prints.
 const EXAMPLES: &[(&str, &[&str])] = &[
-    ("01_one_operator", &["range (angle=90, column=91)", "dot test passes", "a wrong size: x: expected 4096 numbers"]),
+    (
+        "01_one_operator",
+        &["range (angle=90, column=91)", "dot test passes", "a wrong size: ParallelCt: x: expected 4096 numbers"],
+    ),
     ("02_a_stack", &["6 operators on 3 ranks", "‖A‖² = ", "CG stopped after", "largest difference to one rank"]),
     ("03_under_mpi", &["owner of each operator [0, 0, 0, 0, 0, 0, 0, 0]", "relative residual 0.0"]),
     (

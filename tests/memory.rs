@@ -1,6 +1,6 @@
 //! What a call holds in memory while it runs, its first one too. A counting allocator says so.
 //!
-//! One process, one thread. The BLAS has buffers of its own, of a size that does not depend on ours, which are not seen
+//! One process, one thread; for lanes a pool of two. The BLAS has buffers of its own, of a size that does not depend on ours, which are not seen
 //! here. The test is alone in its file, since the allocator counts for the whole process.
 
 mod common;
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Boxed, dense, each_scalar, random};
 use stackphys::comm::{Summation, Team};
-use stackphys::operator::Closure;
-use stackphys::physics::{Detector, Diagonal, ParallelCt};
-use stackphys::stack::{Description, FromFn, PlanOptions, Stack};
+use stackphys::operator::{Closure, Cut, SharedOperator, split};
+use stackphys::physics::{Dense, Detector, Diagonal, ParallelCt};
+use stackphys::stack::{Description, FromFn, PlanOptions, Stack, Tiles};
 use stackphys::{Fault, Scalar, Shape};
 
 struct Counting;
@@ -169,6 +169,76 @@ fn shared_weights_are_stored_once() {
     assert!(LIVE.load(Ordering::SeqCst) - before < matrix / 20, "the last member takes them away");
 }
 
+/// T17: as many outputs live at once as there are lanes, however many members; lanes change no bits of what is not summed,
+/// and none of ordered sums.
+fn t17_lanes_bound_the_live_outputs() {
+    const MEMBERS: usize = 64;
+    let line = Shape::new([("x", 1 << 17)]);
+    let output = 8.0 * line.len() as f64;
+    let build = |lanes, summation| {
+        let factory = FromFn::new(
+            MEMBERS,
+            |index| {
+                // the closure's adjoint needs one to add
+                let scratch_bytes = 8 * line.len() as u64;
+                Ok(Description {
+                    scratch_bytes,
+                    ..Description::new(format!("member {index}"), line.clone(), line.clone())
+                })
+            },
+            |index| {
+                let scale = move |from: &[f64], to: &mut [f64]| -> Result<(), Fault> {
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from / (1.0 + index as f64));
+                    Ok(())
+                };
+                Ok(Box::new(Closure::new(line.clone(), line.clone(), scale, scale)) as Boxed<f64>)
+            },
+        );
+        Stack::build(Team::solo(), &factory, PlanOptions { lanes, summation, ..PlanOptions::default() }).unwrap()
+    };
+    let measure = |lanes, summation| {
+        let stack = build(lanes, summation);
+        let x = stackphys::testing::random::<f64>(stack.domain(), 1, 1);
+        let (mut data, mut sum) = (stack.zero_data(), stack.zero_sum());
+        let in_forward = peak_of(|| stack.forward(&x, &mut data).unwrap()) as f64 / output;
+        let in_adjoint = peak_of(|| stack.adjoint(&data, &mut sum).unwrap()) as f64 / output;
+        let planned = stack.plan().scratch_bytes(0) as f64 / output;
+        println!(
+            "{lanes} lanes, {summation:?}: forward {in_forward:.3}, adjoint {in_adjoint:.3}, planned {planned:.3}"
+        );
+        // of what is planned the room for measurements is used by other calls
+        let blocks = lanes.min(MEMBERS) as f64;
+        assert!(in_forward < 0.1, "each lane writes where it shall: {in_forward}");
+        assert!((in_adjoint / (planned - blocks) - 1.0).abs() < 0.15, "{in_adjoint}, planned {planned}");
+        (in_adjoint, [data.as_slice().to_vec(), sum.as_slice().to_vec()])
+    };
+    let of = |summation| [2, MEMBERS].map(|lanes| measure(lanes, summation));
+    let [(two, fast), (many, fast_by_many)] = of(Summation::Fast);
+    assert!(two <= 3.3, "{two} outputs live with two lanes");
+    assert!(many > 64.0, "the bound is that of the lanes: {many} with 64");
+    let [(_, ordered), (_, ordered_by_many)] = of(Summation::Ordered);
+    assert!(ordered == ordered_by_many && fast[0] == fast_by_many[0] && fast[0] == ordered[0]);
+}
+
+/// T31: two tiles that share coils hold them once; tiles of different coils hold their own, and the stack nothing else.
+fn tiles_share_weights() {
+    let (coils, x) = (Shape::new([("c", 16), ("x", 16384)]), Shape::new([("t", 4), ("x", 16384)]));
+    let bytes = coils.len() * size_of::<f64>(); // 2 MB, and 4 times as much of measurements if anybody made them
+    let before = LIVE.load(Ordering::SeqCst);
+    let a: SharedOperator<f64> =
+        Arc::new(Dense::named(coils.clone(), random(coils.len(), 5), x, &["t", "c", "x"]).unwrap());
+    let held = || LIVE.load(Ordering::SeqCst) - before;
+    let once = held();
+    assert!((bytes..bytes + bytes / 20).contains(&once), "{once} bytes for coils of {bytes}");
+    for (dim, chunk, copies) in [("t", 2, 0), ("t", 1, 0), ("c", 8, 1)] {
+        let tiles = Tiles::new(split(&a, &[(dim, Cut::Chunks(chunk))]).unwrap());
+        let stack = Stack::build(Team::solo(), &tiles, PlanOptions::default()).unwrap();
+        let more = held() - once;
+        assert!(more >= copies * bytes && more <= copies * bytes + bytes / 20, "{dim}: {more} bytes beside {bytes}");
+        drop(stack);
+    }
+}
+
 #[test]
 fn calls_hold_few_temporaries() {
     // one thread that is the pool itself: what a rank of the program is
@@ -176,4 +246,7 @@ fn calls_hold_few_temporaries() {
     assert!(peak_of(|| drop(std::hint::black_box(vec![1u8; 5000]))) >= 5000, "the allocator counts");
     each_scalar!(temporaries);
     shared_weights_are_stored_once();
+    tiles_share_weights();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    pool.install(t17_lanes_bound_the_live_outputs);
 }

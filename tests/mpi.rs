@@ -42,6 +42,7 @@ fn rank() {
             return drop(built);
         }
         Some("killed") => return killed(&comm),
+        Some("memory") => return memory(&comm, std::env::args().nth(2).and_then(|rows| rows.parse().ok())),
         Some("shared") => drop(common::REDUCTION.set(Reduction::Shared)),
         Some("messages") => drop(common::REDUCTION.set(Reduction::Messages)),
         _ => {}
@@ -94,6 +95,46 @@ fn killed(comm: &std::rc::Rc<dyn stackphys::comm::Comm>) {
     }
 }
 
+/// T31: a rank's memory is that of its own tiles of a matrix of `rows`² numbers, which nobody holds as a whole.
+#[cfg(feature = "mpi")]
+fn memory(comm: &std::rc::Rc<dyn stackphys::comm::Comm>, rows: Option<usize>) {
+    use stackphys::operator::{Cut, Deferred, SharedOperator, split};
+    use stackphys::stack::{Description, Stack, Tiles};
+    let rows = rows.unwrap_or(4096);
+    let weights = stackphys::Shape::new([("m", rows), ("n", rows)]);
+    let side = |name: &str| stackphys::Shape::new([(name, rows)]);
+    let (of_weights, x) = (weights.clone(), side("n"));
+    let w: SharedOperator<f64> = std::sync::Arc::new(Deferred::new(side("n"), side("m"), &["m", "n"], move |ranges| {
+        let tile = ranges.tile(&of_weights);
+        let entries = tile.offsets().map(|place| (place % 101) as f64).collect();
+        let dense = stackphys::physics::Dense::named(tile.shape(), entries, ranges.shape(&x), &["m"])?;
+        Ok(std::sync::Arc::new(dense))
+    }));
+    let grid = split(&w, &[("m", Cut::Chunks(rows / 4)), ("n", Cut::Chunks(rows / 2))]).unwrap();
+    let bytes = (weights.len() / grid.len() * size_of::<f64>()) as u64;
+    let before = kilobytes("VmRSS");
+    let tiles = Tiles::new(grid).telling(|_, tile| Description { bytes, ..tile });
+    let stack = Stack::<f64>::build(Team::new(comm.clone()), &tiles, Default::default()).unwrap();
+    let (mut x, mut y) = (stack.zero_model(), stack.zero_data());
+    x.fill(1.0);
+    stack.forward(&x, &mut y).unwrap();
+    stack.adjoint(&y, &mut x).unwrap();
+    let rose = (kilobytes("VmHWM") - before) as f64 * 1024.0;
+    let (share, planned) = (8.0 * weights.len() as f64 / comm.size() as f64, stack.plan().operator_bytes(comm.rank()));
+    println!("rank {}: planned {planned} bytes, rose by {rose}, a share is {share}", comm.rank());
+    assert_eq!(planned as f64, share, "the tiles are dealt evenly");
+    // vectors, messages and the buffers of the BLAS are the rest
+    assert!(rose >= 0.95 * share && rose <= 1.15 * share + 8e6, "rose by {rose}, a share is {share}");
+}
+
+/// A line of what Linux says of this process, in units of 1024 bytes.
+#[cfg(feature = "mpi")]
+fn kilobytes(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+    found.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok()).expect("a number")
+}
+
 #[cfg(feature = "mpi")]
 mod launcher {
     use std::process::{Command, Stdio};
@@ -123,6 +164,13 @@ mod launcher {
             for how in ["shared", "messages"] {
                 check(&format!("promises under mpirun -n {ranks}, {how}"), promises(ranks, &[how]));
             }
+        }
+        for ranks in [2, 4] {
+            let kept = mpirun(ranks, &["memory"]).and_then(|(status, text, _)| match status {
+                Some(0) if text.matches("rose by").count() == ranks => Ok(()),
+                _ => Err(text),
+            });
+            check(&format!("T31 a rank holds its own tiles only, mpirun -n {ranks}"), kept);
         }
         check("R9 a killed rank ends the job and leaves no file", a_killed_rank_leaves_nothing());
         check("a panic on one rank ends the job within seconds", a_panic_ends_the_job("panic", "a deliberate panic"));

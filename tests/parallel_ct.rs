@@ -256,7 +256,7 @@ fn params(text: &str) -> AnyPhysics {
 #[test]
 fn parts_are_rows_of_the_whole_bit_for_bit() {
     let model = image(70, 54);
-    let setting = Setting { model: &model, data: None, angles: None, files: &FilesIn(PathBuf::new()) };
+    let setting = Setting { model: &model, window: None, data: None, angles: None, files: &FilesIn(PathBuf::new()) };
     let params = params("angles_deg = { start = -20, stop = 200, count = 75 }\ncolumns = 81\ncenter = 38.5");
     let range = params.range(&setting).unwrap();
     assert_eq!(range, Shape::new([("angle", 75), ("column", 81)]));
@@ -284,6 +284,39 @@ fn parts_are_rows_of_the_whole_bit_for_bit() {
     let mut image = nan::<f32>(model.len());
     operator.adjoint(&[], &mut image, &mut work).unwrap();
     assert!(image.iter().all(|value| *value == 0.0));
+}
+
+/// The projections of windows add up to those of the image; the adjoint of a window is the window of the adjoint.
+#[test]
+fn windows_add_up_to_the_image() {
+    fn check<S: Scalar>(tolerance: f64) {
+        let model = Shape::new([("z", 2), ("y", 41), ("x", 36)]);
+        let detector = Detector { columns: 61, center: Some(27.5), spacing: 0.9 };
+        let turn: Vec<f64> = (0..25).map(|i| f64::from(i) * 0.26 - 0.3).collect();
+        let whole = ParallelCt::<S>::new(&model, &turn, detector).unwrap();
+        let (x, y) = (random::<S>(model.len(), 6), random::<S>(whole.range().len(), 7));
+        let (want, back) = (forward(&whole, &x), adjoint(&whole, &y));
+        let mut sum = vec![S::default(); want.len()];
+        let run = |start, count| Selection { start, step: 1, count };
+        for rows in [run(0, 17), run(17, 1), run(18, 23)] {
+            for columns in [run(0, 9), run(9, 27)] {
+                let window = Tile::whole(&model).with(1, rows).with(2, columns);
+                let part = ParallelCt::<S>::on_window(&window, &turn, detector).unwrap();
+                assert_eq!(*part.domain(), window.shape());
+                let here: Vec<S> = window.offsets().map(|at| x[at]).collect();
+                sum.iter_mut().zip(forward(&part, &here)).for_each(|(sum, term)| *sum += term);
+                let want: Vec<S> = window.offsets().map(|at| back[at]).collect();
+                assert!(distance(&adjoint(&part, &y), &want) < tolerance);
+            }
+        }
+        assert!(distance(&sum, &want) < tolerance);
+    }
+    check::<f32>(1e-5);
+    check::<f64>(1e-12);
+    check::<Complex<f64>>(1e-12);
+    let every_second = Tile::whole(&image(4, 4)).with(0, Selection { start: 0, step: 2, count: 2 });
+    let fault = ParallelCt::<f64>::on_window(&every_second, &[0.1], Detector::new(5)).err().unwrap();
+    assert!(fault.text.contains("expected neighbouring samples"), "{}", fault.text);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use stackphys::comm::Comm;
 
+#[allow(dead_code)] // each bench uses its part
 /// Runs this program under `mpirun -n 2`, or `-n` of the number that is given.
 pub fn launch() {
     let ranks = std::env::args().filter_map(|argument| argument.parse::<usize>().ok()).next().unwrap_or(2);
@@ -19,7 +20,7 @@ pub fn launch() {
     assert!(status.expect("mpirun can be started").success(), "the job failed");
 }
 
-#[allow(dead_code)] // each bench uses its part
+#[allow(dead_code)] // as above
 /// Whether the command line names a case, or none at all.
 pub fn asked(case: &str) -> bool {
     let mut names = std::env::args().skip(1).filter(|word| word.chars().all(char::is_alphabetic)).peekable();

@@ -11,7 +11,7 @@ use crate::testing::{DotTest, dot_test, stack_dot_tests, structure_test};
 /// Tests every operator and the stack. Collective: yes.
 pub fn check(context: &Context, args: &JobArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
-    let job = read_job(&team, &read_config(&args.config), &args.common)?;
+    let job = read_job(context, &team, &read_config(&args.config), &args.common)?;
     start_threads(context, &job);
     let resolved = Resolved::open(&team, &job, &args.common)?;
     with_scalar!(job, S => check_scalar::<S>(team, &resolved))

@@ -144,6 +144,9 @@ pub struct PlanArgs {
     /// For how many ranks.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub ranks: Option<u32>,
+    /// Draws the plan too: which operator reads which block of x, adds to which measurements, and is on which rank.
+    #[arg(long, value_name = "FILE.png")]
+    pub png: Option<PathBuf>,
 }
 
 /// Options of `norm`.

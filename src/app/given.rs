@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::resolve::read_member;
+use super::resolve::read_row;
 use crate::error::Fault;
 use crate::io::{Data, FilesIn, Header, NanPolicy, NpyParams};
 use crate::physics::Files;
@@ -43,7 +43,7 @@ impl Given<'_> {
         let dims = tile.of().names().map(String::from).collect();
         let data = Data::Npy(NpyParams { path: self.path.to_owned(), dims, nan: NanPolicy::Error });
         let header = Header { shape: tile.of().clone(), angles: None, about: String::new() };
-        read_member(&data, Path::new(""), &header, None, tile, out).map(|_| ()).map_err(|fault| self.blamed(fault))
+        read_row(&data, Path::new(""), &header, None, tile, out).map(|_| ()).map_err(|fault| self.blamed(fault))
     }
 
     fn blamed(&self, mut fault: Fault) -> Fault {

@@ -17,10 +17,8 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
     let asked = |listing| args.what.is_none_or(|what| what == listing);
     if asked(Listing::Operators) {
         say!("operators (terms.NAME.operator.kind)");
-        for (name, summary, may_be_cut) in AnyPhysics::SUMMARIES {
-            let cut =
-                if may_be_cut.is_empty() { String::new() } else { format!("; split along: {}", may_be_cut.join(", ")) };
-            say!("  {name:<14} {summary}{cut}");
+        for (name, summary, [split, blocks]) in AnyPhysics::SUMMARIES {
+            say!("  {name:<14} {summary}; split along: {split}; blocks of x along: {blocks}");
         }
     }
     if asked(Listing::Methods) {

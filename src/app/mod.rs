@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod given;
 mod list;
+mod model;
 mod norm;
 mod phases;
 mod plan;
@@ -113,8 +114,8 @@ fn embedded_demo() -> Result<(String, String), Fault> {
     Ok(("configs/demo.toml".into(), include_str!("../../configs/demo.toml").into()))
 }
 
-/// The job of a config with what `--set` overrules. Collective: yes; rank 0 reads.
-fn read_job(team: &Team, source: &Source, common: &Common) -> Result<Job, Error> {
+/// The job of a config with what `--set` and `--threads` overrule. Collective: yes; rank 0 reads.
+fn read_job(context: &Context, team: &Team, source: &Source, common: &Common) -> Result<Job, Error> {
     let parse = |(name, text): &(String, String)| {
         Job::from_toml(text, name, &common.set)
             .map_err(|fault| fault.or_hint("`stackphys schema` says what each key may be").in_phase(Phase::Config))
@@ -123,13 +124,15 @@ fn read_job(team: &Team, source: &Source, common: &Common) -> Result<Job, Error>
         let written = source().map_err(|fault| fault.in_phase(Phase::Config))?;
         parse(&written).map(|_| written) // all ranks would find the same trouble: one tells
     })?;
-    team.agree(parse(&written))
+    let mut job = team.agree(parse(&written))?;
+    job.run.threads = context.threads.map(usize::from).or(job.run.threads);
+    Ok(job)
 }
 
 /// Makes this thread and `threads − 1` others the pool of this rank; warns, once, if a host has fewer cores than threads.
 /// Collective: yes.
 fn start_threads(context: &Context, job: &Job) -> usize {
-    let threads = context.threads.map(usize::from).or(job.run.threads).unwrap_or(1);
+    let threads = job.run.threads.unwrap_or(1);
     // `use_current_thread`, since calls into a pool from outside allocate; a second start in one process keeps the first
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     let threads = rayon::current_num_threads();

@@ -16,7 +16,7 @@ use crate::solver::{
 /// Prints the squared norm with its error bar, or the condition number, and bounds that hold. Collective: yes.
 pub fn norm(context: &Context, args: &NormArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
-    let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
+    let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
     start_threads(context, &job);
     let resolved = Resolved::open(&team, &job, &args.job.common)?;
     let method = job.norm.clone().unwrap_or_default().method;

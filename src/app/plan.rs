@@ -1,13 +1,15 @@
 //! `plan`: who owns what, what it takes, what an iteration sends. Allocates nothing.
 
+use std::path::Path;
+
 use super::cli::PlanArgs;
 use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, say, with_scalar};
 use crate::comm::Team;
 use crate::error::{Error, Phase};
-use crate::io::Data;
+use crate::io::{self, Data, TilePicture};
 use crate::scalar::Scalar;
-use crate::stack::{BlockPlan, human_bytes};
+use crate::stack::{BlockPlan, Entry, Part, human_bytes};
 
 /// Bytes that a rank needs before it holds any vector: the program, MPI, BLAS, fonts. Measured: the release build under
 /// Open MPI 4.1 and OpenBLAS with one thread.
@@ -22,14 +24,19 @@ const PICTURE_BYTES: u64 = 2_000_000;
 /// Prints the plan. Collective: yes, but meant for one process.
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
-    let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
-    let resolved = Resolved::open(&team, &job, &args.job.common)?;
+    let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
     let ranks = args.ranks.map_or(team.size(), |ranks| ranks as usize);
-    with_scalar!(job, S => print::<S>(&team, &resolved, ranks))
+    let resolved = Resolved::open_for(&team, &job, &args.job.common, ranks)?;
+    with_scalar!(job, S => print::<S>(&team, &resolved, ranks, args.png.as_deref()))
 }
 
-fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<Ending, Error> {
+fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize, png: Option<&Path>) -> Result<Ending, Error> {
     let plan = team.agree(resolved.plan::<S>(ranks).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let drawn = match png {
+        Some(file) if team.rank() == 0 => io::write_tiles(file, &picture(&plan)),
+        _ => Ok(()),
+    };
+    team.agree(drawn.map_err(|fault| fault.in_phase(Phase::Write)))?;
     if team.rank() > 0 {
         return Ok(Ending::Done);
     }
@@ -41,7 +48,8 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     let preconditioner = resolved.job.solve.preconditioner.as_ref();
     let [mut of_model, of_data] = method.vectors();
     let mut messages = method.messages();
-    if plan.merged().is_some() && method.applies_normal() {
+    let shares = (0..ranks).any(|rank| plan.reduction(rank).0 > 0 || plan.forward_sends(rank).0 > 0);
+    if (plan.merged().is_some() && method.applies_normal()) || !shares {
         messages.vector_reductions = 0;
     }
     let mut name = method.kind().to_owned();
@@ -62,7 +70,12 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
         say!("norm by {kind}, after the solve: {} vectors of the model at most, beside the solution", norm_vectors[0]);
         norm_vectors[0] += 1;
     }
-    say!("one iteration: {messages}; forward: nothing is sent");
+    match plan.columns().len() {
+        1 => say!("one iteration: {messages}; forward: nothing is sent"),
+        _ => say!(
+            "one iteration: the sums above of blocks that ranks share, and 2 to 6 scalar reductions, since x is cut"
+        ),
+    }
     say!("the sums of ranks of one host, no more than its cores, are made in shared memory: nothing is sent\n");
     say!(
         "{:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
@@ -78,7 +91,7 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     for rank in 0..ranks {
         let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);
         let vectors = bytes([of_model, of_data]).max(bytes(norm_vectors));
-        let data = plan.data_bytes(rank) + resolved.fidelity_bytes(plan.owned_by(rank).map(|(index, _)| index));
+        let data = plan.data_bytes(rank) + resolved.fidelity_bytes(&plan, rank);
         say!(
             "{rank:>8}  {:>12} {:>12} {:>12} {:>12} {:>12}",
             human_bytes(vectors),
@@ -94,6 +107,36 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize) -> Result<En
     }
     say!("\nplan hash {:016x}", plan.hash());
     Ok(Ending::Done)
+}
+
+/// The plan as a matrix: a column for each block of `x`, a row for each block of measurements.
+fn picture(plan: &BlockPlan) -> TilePicture {
+    let band = |(index, part): (usize, &Part)| {
+        let sizes: Vec<String> = part.shape.sizes().iter().map(usize::to_string).collect();
+        (format!("{index}: {}", sizes.join("×")), part.shape.len())
+    };
+    let columns = plan.columns().len();
+    let reads = |entry: &Entry| match entry.description.reads.as_slice() {
+        [] => (0..columns).collect(),
+        some => some.to_vec(),
+    };
+    let tiles = plan
+        .entries()
+        .iter()
+        .flat_map(|entry| reads(entry).into_iter().map(move |column| [entry.row, column, entry.owner]));
+    let owner = |rank| {
+        let count = plan.owned_by(rank).count();
+        let bytes = human_bytes(plan.model_bytes(rank) + plan.data_bytes(rank));
+        format!("rank {rank}: {count} operator{}, x and y {bytes}", if count == 1 { "" } else { "s" })
+    };
+    let (count, ranks) = (plan.entries().len(), plan.ranks());
+    TilePicture {
+        title: format!("{count} operators on {ranks} rank{}", if ranks == 1 { "" } else { "s" }),
+        columns: plan.columns().iter().enumerate().map(band).collect(),
+        rows: plan.rows().iter().enumerate().map(band).collect(),
+        tiles: tiles.collect(),
+        owners: (0..ranks).map(owner).collect(),
+    }
 }
 
 fn peak_bytes(plan: &BlockPlan, vectors: u64, rank: usize) -> u64 {

@@ -51,6 +51,8 @@ pub struct Report {
     pub hosts: Vec<String>,
     /// Threads of each rank.
     pub threads: usize,
+    /// How many operators of a rank may run at once.
+    pub lanes: usize,
     /// How many operators.
     pub operators: usize,
     /// The owner of each operator.
@@ -102,8 +104,8 @@ pub fn seconds(phases: Vec<(&'static str, Spread)>) -> serde_json::Map<String, s
 /// Calls and bytes by kind: in all, and per iteration of the solve.
 pub fn traffic(
     team: &Team,
-    before_solve: &[Traffic; 7],
-    after_solve: &[Traffic; 7],
+    before_solve: &[Traffic; Kind::ALL.len()],
+    after_solve: &[Traffic; Kind::ALL.len()],
     iterations: usize,
 ) -> serde_json::Map<String, serde_json::Value> {
     let per = |total: u64| total as f64 / iterations.max(1) as f64;

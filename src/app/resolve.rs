@@ -9,7 +9,7 @@ use super::cli::Common;
 use crate::comm::Team;
 use crate::config::{Job, Term};
 use crate::error::{Error, Fault, Phase};
-use crate::io::{Data, FilesIn, Header, Loaded};
+use crate::io::{Data, FilesIn, Header, Loaded, PhantomParams};
 use crate::operator::LinearOperator;
 use crate::physics::{AnyPhysics, Files, Setting};
 use crate::random::Stream;
@@ -30,17 +30,29 @@ pub struct Resolved<'a> {
     pub job: &'a Job,
     headers: Vec<Option<Header>>,
     files: FilesIn,
+    /// The parts of `x`: its blocks, or the whole.
+    windows: Vec<Tile>,
+    rows: Vec<RowSpec>,
     members: Vec<MemberSpec>,
 }
 
-/// One member of the stack: a part of one operator of one term.
-pub struct MemberSpec {
-    name: String,
+/// One block of measurements: a part of those of one operator of one term.
+pub struct RowSpec {
     term: usize,
     operator: usize,
-    group: Option<String>,
     /// The part of the operator's range.
     pub tile: Tile,
+}
+
+/// One member of the stack: what one part of `x` adds to one block of measurements.
+pub struct MemberSpec {
+    name: String,
+    row: usize,
+    window: usize,
+    /// Which of all parts of measurements, as `split` cuts them.
+    part: usize,
+    group: Option<String>,
+    rank: Option<usize>,
 }
 
 impl<'a> Resolved<'a> {
@@ -48,6 +60,11 @@ impl<'a> Resolved<'a> {
     ///
     /// Collective: yes; rank 0 reads, all cut alike.
     pub fn open(team: &Team, job: &'a Job, common: &Common) -> Result<Self, Error> {
+        Self::open_for(team, job, common, team.size())
+    }
+
+    /// As [`open`](Self::open), for another number of ranks.
+    pub fn open_for(team: &Team, job: &'a Job, common: &Common, ranks: usize) -> Result<Self, Error> {
         let data_dir = common.data_dir();
         let headers = team.from_rank_0(|| {
             let header = |term: &Term| match &term.data {
@@ -56,8 +73,11 @@ impl<'a> Resolved<'a> {
             };
             job.terms.iter().map(header).collect::<Result<_, _>>().map_err(|fault| fault.in_phase(Phase::Open))
         })?;
-        let resolved = Resolved { job, headers, files: FilesIn(data_dir), members: Vec::new() };
-        let resolved = team.agree(resolved.cut().map_err(|fault| fault.in_phase(Phase::Plan)))?;
+        let windows = windows_of(job).map_err(|fault| fault.in_phase(Phase::Plan));
+        let windows = team.agree(windows)?;
+        let resolved =
+            Resolved { job, headers, files: FilesIn(data_dir), windows, rows: Vec::new(), members: Vec::new() };
+        let resolved = team.agree(resolved.cut(ranks).map_err(|fault| fault.in_phase(Phase::Plan)))?;
         let fits = if team.rank() == 0 { resolved.check_fidelity_files() } else { Ok(()) };
         team.agree(fits.map_err(|fault| fault.in_phase(Phase::Open)))?;
         Ok(resolved)
@@ -83,28 +103,58 @@ impl<'a> Resolved<'a> {
         if let Some(header) = &self.headers[place] {
             return header.shape.clone();
         }
-        let one = self.members.iter().find(|member| member.term == place).map(|member| member.tile.of());
+        let one = self.rows.iter().find(|row| row.term == place).map(|row| row.tile.of());
         let dims = one.into_iter().flat_map(|shape| shape.dims().iter().map(|dim| (dim.name.clone(), dim.size)));
         let count = self.job.terms[place].count.map(|count| (OPERATOR_DIM.to_owned(), count));
         Shape::new(count.into_iter().chain(dims))
     }
 
-    fn cut(mut self) -> Result<Self, Fault> {
-        for (place, term) in self.job.terms.iter().enumerate() {
-            let before = self.members.len();
+    fn cut(mut self, ranks: usize) -> Result<Self, Fault> {
+        let mut parts_before = 0;
+        for place in 0..self.job.terms.len() {
+            let term = &self.job.terms[place];
+            let mut members = Vec::new();
             for operator in 0..term.operators.len() {
-                let members = self.members_of(place, operator).map_err(|fault| in_table(term, "operator", fault))?;
-                self.members.extend(members);
+                let parts = self.parts_of(place, operator).map_err(|fault| in_table(term, "operator", fault))?;
+                for part in parts {
+                    members.push(self.members_of(part).map_err(|fault| in_table(term, "operator", fault))?);
+                }
             }
-            put_in_groups(term, &mut self.members[before..])?;
+            put_in_groups(term, &mut members)?;
+            for (part, members) in members.iter_mut().enumerate() {
+                members.iter_mut().for_each(|member| member.part = parts_before + part);
+            }
+            parts_before += members.len();
+            self.members.extend(members.into_iter().flatten());
         }
+        if let Some(asked) = &self.job.ranks {
+            let of = asked.of(parts_before, self.windows.len(), ranks).map_err(|fault| prefixed("ranks: ", fault))?;
+            self.members.iter_mut().for_each(|member| member.rank = Some(of[[member.part, member.window]]));
+        }
+        // all operators of a block of x in a row: dealt out in that order, each rank reads few blocks
+        self.members.sort_by_key(|member| member.window);
+        self.number_rows();
         Ok(self)
     }
 
-    fn members_of(&self, place: usize, operator: usize) -> Result<Vec<MemberSpec>, Fault> {
+    /// Puts the blocks of measurements into the order in which members first add to them.
+    fn number_rows(&mut self) {
+        let mut rows: Vec<Option<RowSpec>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut place_of = vec![0; rows.len()];
+        for member in &mut self.members {
+            if let Some(row) = rows[member.row].take() {
+                place_of[member.row] = self.rows.len();
+                self.rows.push(row);
+            }
+            member.row = place_of[member.row];
+        }
+    }
+
+    /// The parts that `split` cuts an operator into, by name.
+    fn parts_of(&self, place: usize, operator: usize) -> Result<Vec<(String, RowSpec)>, Fault> {
         let term = &self.job.terms[place];
         let data = self.data_of_one(place)?;
-        let range = term.operators[operator].range(&self.setting(place, data.as_ref()))?;
+        let range = term.operators[operator].range(&self.setting(place, data.as_ref(), None))?;
         if let Some(data) = &data {
             same_dims(&range, data)?;
         }
@@ -112,38 +162,66 @@ impl<'a> Resolved<'a> {
         if term.operators.len() > 1 {
             name += &format!(" {operator}");
         }
-        let mut members = vec![MemberSpec { name, term: place, operator, group: None, tile: Tile::whole(&range) }];
+        let mut parts = vec![(name, Tile::whole(&range))];
+        let (may_be_cut, model) = (term.operators[operator].may_be_cut(), term.operators[operator].model_may_be_cut());
+        let hint = || format!("this operator may be cut along: {may_be_cut}; the model, by [blocks], along: {model}");
         for (dim, cut) in &term.split {
-            let may_be_cut = term.operators[operator].may_be_cut();
             let Some(axis) = range.axis(dim) else {
-                return Err(Fault::new(format!("`split` names dim `{dim}`, the measurements are {range}"))
-                    .hint(format!("this operator may be cut along: {}", list(may_be_cut))));
+                let text = format!("`split` names dim `{dim}`, the measurements are {range}");
+                return Err(Fault::new(text).hint(hint()));
             };
-            if !may_be_cut.contains(&dim.as_str()) {
-                return Err(Fault::new(format!("dim `{dim}` must stay whole for this operator"))
-                    .hint(format!("it may be cut along: {}", list(may_be_cut))));
+            if !may_be_cut.hold(dim) {
+                return Err(Fault::new(format!("dim `{dim}` must stay whole for this operator")).hint(hint()));
             }
-            let size = range.dims()[axis].size;
-            if cut.parts > size {
-                return Err(Fault::new(format!(
-                    "`split` wants {} parts of dim `{dim}`, which has {size} samples",
-                    cut.parts
-                ))
-                .hint(format!("ask for at most {size} parts")));
+            let selections = cut.selections(dim, range.dims()[axis].size);
+            parts = with_parts(parts, axis, dim, &selections.map_err(|fault| prefixed("`split`: ", fault))?);
+        }
+        let row = |(name, tile)| (name, RowSpec { term: place, operator, tile });
+        Ok(parts.into_iter().map(row).collect())
+    }
+
+    /// What each part of `x` adds to a part of the measurements, and to which.
+    fn members_of(&mut self, (name, part): (String, RowSpec)) -> Result<Vec<MemberSpec>, Fault> {
+        let RowSpec { term, operator, .. } = part;
+        let physics = &self.job.terms[term].operators[operator];
+        if let Some(dim) = self.job.blocks.keys().find(|dim| !physics.model_may_be_cut().hold(dim)) {
+            let may = physics.model_may_be_cut();
+            return Err(Fault::new(format!(
+                "[blocks] cuts `{dim}` of the model, which must stay whole for this operator"
+            ))
+            .hint(format!("it leaves the model to be cut along: {may}")));
+        }
+        let data = self.data_of_one(term)?;
+        let first = self.rows.len();
+        let mut members = Vec::new();
+        for window in 0..self.windows.len() {
+            let setting = self.setting(term, data.as_ref(), Some(window));
+            let tile = physics.contributes(&setting, &part.tile)?;
+            let known = self.rows[first..].iter().position(|row| row.tile == tile);
+            let row = known.map_or(self.rows.len(), |at| first + at);
+            if known.is_none() {
+                self.rows.push(RowSpec { term, operator, tile });
             }
-            members = members
-                .into_iter()
-                .flat_map(|member| {
-                    (0..cut.parts).map(move |part| MemberSpec {
-                        name: format!("{}, {dim} {}/{}", member.name, part + 1, cut.parts),
-                        tile: member.tile.clone().with(axis, Selection::part(size, part, cut.parts, cut.order)),
-                        group: None,
-                        ..member
-                    })
-                })
-                .collect();
+            let name = name.clone() + &self.window_name(window);
+            members.push(MemberSpec { name, row, window, part: 0, group: None, rank: None });
         }
         Ok(members)
+    }
+
+    /// What tells a part of `x` from the others, for names: `, y 1/2, x 2/2`.
+    fn window_name(&self, window: usize) -> String {
+        let mut name = String::new();
+        for (axis, dim) in self.job.model.dims.dims().iter().enumerate() {
+            if !self.job.blocks.contains_key(&dim.name) {
+                continue;
+            }
+            let mut starts: Vec<usize> = self.windows.iter().map(|window| window.selections()[axis].start).collect();
+            starts.sort_unstable();
+            starts.dedup();
+            let place = starts.binary_search(&self.windows[window].selections()[axis].start).unwrap_or_default();
+            name += &format!(", {} {}/{}", dim.name, place + 1, starts.len());
+        }
+        name
     }
 
     /// The dims of the data of one operator of a term.
@@ -161,34 +239,39 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    fn setting<'s>(&'s self, place: usize, data: Option<&'s Shape>) -> Setting<'s> {
+    fn setting<'s>(&'s self, place: usize, data: Option<&'s Shape>, window: Option<usize>) -> Setting<'s> {
         let angles = self.headers[place].as_ref().and_then(|header| header.angles.as_deref());
-        Setting { model: &self.job.model.dims, data, angles, files: &self.files }
+        let window = window.map(|window| &self.windows[window]);
+        Setting { model: &self.job.model.dims, window, data, angles, files: &self.files }
     }
 
-    fn operator(&self, member: &MemberSpec) -> (&Term, &AnyPhysics) {
-        let term = &self.job.terms[member.term];
-        (term, &term.operators[member.operator])
+    fn operator(&self, row: &RowSpec) -> (&Term, &AnyPhysics) {
+        let term = &self.job.terms[row.term];
+        (term, &term.operators[row.operator])
     }
 
-    /// The term that a member belongs to.
-    pub fn term_of(&self, member: usize) -> &Term {
-        &self.job.terms[self.members[member].term]
+    /// The term that a block of measurements belongs to.
+    pub fn term_of(&self, row: usize) -> &Term {
+        &self.job.terms[self.rows[row].term]
     }
-    /// The members in the order of the stack.
-    pub fn members(&self) -> &[MemberSpec] {
-        &self.members
+    /// The blocks of measurements in the order of the stack.
+    pub fn rows(&self) -> &[RowSpec] {
+        &self.rows
     }
-    /// Each operator as the config has it, by name, with the members that it was cut into.
+    /// The blocks of `x` in the order of the stack: which part of it each is.
+    pub fn windows(&self) -> &[Tile] {
+        &self.windows
+    }
+    /// Each operator as the config has it, by name, with the blocks of measurements that it was cut into.
     pub fn operator_names(&self) -> Vec<(String, Vec<usize>)> {
         let mut named: Vec<(String, Vec<usize>)> = Vec::new();
-        for (index, member) in self.members.iter().enumerate() {
-            let (term, _) = self.operator(member);
-            let number = if term.operators.len() > 1 { format!(" {}", member.operator) } else { String::new() };
+        for (index, row) in self.rows.iter().enumerate() {
+            let (term, _) = self.operator(row);
+            let number = if term.operators.len() > 1 { format!(" {}", row.operator) } else { String::new() };
             let name = format!("{}{number}", term.name);
-            match named.last_mut() {
-                Some((last, members)) if *last == name => members.push(index),
-                _ => named.push((name, vec![index])),
+            match named.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, rows)) => rows.push(index),
+                None => named.push((name, vec![index])),
             }
         }
         named
@@ -201,6 +284,7 @@ impl<'a> Resolved<'a> {
             summation: run.summation,
             reduction: run.reduction,
             normal: self.job.normal.kind,
+            lanes: run.lanes.or(run.threads).unwrap_or(1),
         }
     }
 
@@ -208,7 +292,7 @@ impl<'a> Resolved<'a> {
     pub fn plan<S: Scalar>(&self, ranks: usize) -> Result<BlockPlan, Fault> {
         let members =
             (0..self.members.len()).map(|index| Factory::<S>::describe(self, index)).collect::<Result<_, _>>()?;
-        BlockPlan::new::<S>(members, ranks, self.plan_options())
+        BlockPlan::with_blocks::<S>(Factory::<S>::blocks(self), members, ranks, self.plan_options())
     }
 
     /// Builds this rank's operators. Collective: yes.
@@ -223,9 +307,9 @@ impl<'a> Resolved<'a> {
         let mut y = stack.zero_data();
         let mut loaded = Loaded::default();
         let mut read = || -> Result<(), Fault> {
-            for (index, member) in self.members.iter().enumerate() {
-                let (term, _) = self.operator(member);
-                let (Some(data), Some(header)) = (&term.data, &self.headers[member.term]) else {
+            for (index, row) in self.rows.iter().enumerate() {
+                let (term, _) = self.operator(row);
+                let (Some(data), Some(header)) = (&term.data, &self.headers[row.term]) else {
                     if term.data.is_none() {
                         return Err(Fault::new(format!("terms.{}: there is no `data` to solve for", term.name))
                             .hint("give the term a `data` table: { format = \"npy\", path = …, dims = [ … ] }"));
@@ -233,8 +317,11 @@ impl<'a> Resolved<'a> {
                     continue;
                 };
                 let Some(block) = y.block_slice_mut(index) else { continue };
-                let done = read_member(data, &self.files.0, header, member.of_several(term), &member.tile, block)
+                let done = read_row(data, &self.files.0, header, row.of_several(term), &row.tile, block)
                     .map_err(|fault| in_table(term, "data", fault))?;
+                if !stack.speaks_for(index) {
+                    continue; // another rank has read it too
+                }
                 loaded.numbers += done.numbers;
                 loaded.clamped += done.clamped;
                 loaded.not_finite += done.not_finite;
@@ -248,43 +335,52 @@ impl<'a> Resolved<'a> {
         Ok(Measurements { y, numbers: numbers as u64, clamped: clamped as u64, not_finite: not_finite as u64, truth })
     }
 
-    /// Bytes of what the fidelities of some members read from files.
-    pub fn fidelity_bytes(&self, members: impl Iterator<Item = usize>) -> u64 {
+    /// Bytes of what the fidelities of a rank's measurements read from files.
+    pub fn fidelity_bytes(&self, plan: &BlockPlan, rank: usize) -> u64 {
         let has_file =
-            |member: &&MemberSpec| self.job.terms[member.term].fidelity.as_ref().and_then(AnyFidelity::file).is_some();
-        let members = members.map(|index| &self.members[index]).filter(has_file);
-        members.map(|member| (member.tile.shape().len() * size_of::<f64>()) as u64).sum()
+            |row: &&RowSpec| self.job.terms[row.term].fidelity.as_ref().and_then(AnyFidelity::file).is_some();
+        let here = self.rows.iter().zip(plan.rows()).filter(|(_, part)| part.ranks.binary_search(&rank).is_ok());
+        let rows = here.map(|(row, _)| row).filter(has_file);
+        rows.map(|row| (row.tile.shape().len() * size_of::<f64>()) as u64).sum()
     }
 
-    /// The fidelity of each member, with what this rank's members need of files. Collective: yes.
+    /// The fidelity of each block of measurements, with what this rank needs of files. Collective: yes.
     pub fn fidelities<S: Scalar>(&self, stack: &Stack<S>) -> Result<Vec<AnyFidelity>, Error> {
-        let fidelity = |(index, member): (usize, &MemberSpec)| -> Result<AnyFidelity, Fault> {
-            let term = &self.job.terms[member.term];
+        let fidelity = |(index, row): (usize, &RowSpec)| -> Result<AnyFidelity, Fault> {
+            let term = &self.job.terms[row.term];
             let mut fidelity = term.fidelity.clone().unwrap_or_default();
-            if let (Some(path), Ok(_)) = (fidelity.file(), stack.local_indices().binary_search(&index)) {
-                let mut numbers = vec![0.0; member.tile.shape().len()];
+            if let (Some(path), Some(_)) = (fidelity.file(), stack.range().local(index)) {
+                let mut numbers = vec![0.0; row.tile.shape().len()];
                 let read = |tile: &Tile, out: &mut [f64]| {
                     let numbers = self.files.read(path, tile)?.into_scalars::<f64>();
                     out.copy_from_slice(&numbers.map_err(|fault| fault.hint("they must be real"))?);
                     Ok(())
                 };
-                let read = read_by_name(
-                    &self.measured(member.term),
-                    member.of_several(term),
-                    &member.tile,
-                    &mut numbers,
-                    read,
-                );
+                let shape = self.measured(row.term);
+                let read = read_by_name(&shape, row.of_several(term), &row.tile, &mut numbers, read);
                 let done = read.and_then(|()| {
                     fidelity.set_numbers(numbers);
                     fidelity.check()
                 });
-                done.map_err(|fault| in_table(term, "fidelity", fault).in_operator(index))?;
+                let operator = stack.plan().rows()[index].operators[0];
+                done.map_err(|fault| in_table(term, "fidelity", fault).in_operator(operator))?;
             }
             Ok(fidelity)
         };
-        let read = self.members.iter().enumerate().map(fidelity).collect::<Result<_, _>>();
+        let read = self.rows.iter().enumerate().map(fidelity).collect::<Result<_, _>>();
         stack.team().agree(read.map_err(|fault| fault.in_phase(Phase::Load)))
+    }
+
+    /// What this rank holds of a phantom. Collective: no.
+    pub fn phantom<S: Scalar>(&self, stack: &Stack<S>, params: &PhantomParams) -> Result<Vector<S>, Fault> {
+        let mut x = stack.zero_model();
+        for (index, window) in self.windows.iter().enumerate() {
+            let Some(block) = x.block_slice_mut(index) else { continue };
+            for (x, value) in block.iter_mut().zip(params.image(window)?) {
+                *x = S::from_f64(value);
+            }
+        }
+        Ok(x)
     }
 
     /// Fills in the measurements of terms that have a phantom: `A x_true` and noise, drawn by (seed, element).
@@ -293,17 +389,13 @@ impl<'a> Resolved<'a> {
         let mut truth = None;
         for (place, term) in self.job.terms.iter().enumerate() {
             let Some(Data::Phantom(params)) = &term.data else { continue };
-            let image =
-                team.agree(params.image(&self.job.model.dims).map_err(|fault| in_table(term, "data", fault)))?;
-            let mut x = stack.zero_model();
-            for (x, value) in x.as_mut_slice().iter_mut().zip(image) {
-                *x = S::from_f64(value);
-            }
+            let x = self.phantom(stack, params);
+            let x = team.agree(x.map_err(|fault| in_table(term, "data", fault).in_phase(Phase::Load)))?;
             let mut clean = stack.zero_data();
             stack.forward(&x, &mut clean)?;
-            let of_term = || self.members.iter().enumerate().filter(|(_, member)| member.term == place);
-            let mut sums = vec![0.0; stack.count()];
-            for (index, _) in of_term() {
+            let of_term = || self.rows.iter().enumerate().filter(|(_, row)| row.term == place);
+            let mut sums = vec![0.0; stack.blocks()];
+            for (index, _) in of_term().filter(|(index, _)| stack.speaks_for(*index)) {
                 sums[index] = clean.block_slice(index).map_or(0.0, |block| crate::space::dot(block, block));
             }
             team.sum_in_place(&mut sums)?; // one owner each: the same on any number of ranks
@@ -317,7 +409,8 @@ impl<'a> Resolved<'a> {
                 Stream::new(params.seed, NOISE).fill_normal(start, block);
                 let disturbed = term.noise.as_ref().map_or(Ok(()), |noise| noise.disturb(clean, params.seed, index));
                 if let Err(fault) = disturbed {
-                    team.note(in_table(term, "noise", fault).in_operator(index).in_phase(Phase::Load));
+                    let operator = stack.plan().rows()[index].operators[0];
+                    team.note(in_table(term, "noise", fault).in_operator(operator).in_phase(Phase::Load));
                 }
                 for (y, clean) in block.iter_mut().zip(clean) {
                     *y = *clean + S::from_f64(sigma) * *y;
@@ -344,48 +437,82 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
         self.members.len()
     }
 
+    fn blocks(&self) -> Vec<Shape> {
+        match self.job.blocks.is_empty() {
+            true => Vec::new(),
+            false => self.windows.iter().map(Tile::shape).collect(),
+        }
+    }
+
     fn describe(&self, index: usize) -> Result<Description, Fault> {
         let member = &self.members[index];
-        let (term, operator) = self.operator(member);
-        let data = self.data_of_one(member.term)?;
+        let row = &self.rows[member.row];
+        let (term, operator) = self.operator(row);
+        let data = self.data_of_one(row.term)?;
         let needs = operator
-            .needs::<S>(&self.setting(member.term, data.as_ref()), &member.tile)
+            .needs::<S>(&self.setting(row.term, data.as_ref(), Some(member.window)), &row.tile)
             .map_err(|fault| in_table(term, "operator", fault))?;
+        let is_cut = !self.job.blocks.is_empty();
         Ok(Description {
             name: member.name.clone(),
-            domain: self.job.model.dims.clone(),
-            range: member.tile.shape(),
-            reads: Vec::new(),
-            row: None,
+            domain: self.windows[member.window].shape(),
+            range: row.tile.shape(),
+            reads: if is_cut { vec![member.window] } else { Vec::new() },
+            row: is_cut.then_some(member.row),
             bytes: needs.bytes,
             scratch_bytes: needs.scratch_bytes,
             cost: needs.cost,
             normal: operator.normal(),
             group: member.group.clone(),
+            rank: member.rank,
         })
     }
 
     fn build(&self, index: usize) -> Result<Box<dyn LinearOperator<S>>, Fault> {
         let member = &self.members[index];
-        let (term, operator) = self.operator(member);
-        let data = self.data_of_one(member.term)?;
+        let row = &self.rows[member.row];
+        let (term, operator) = self.operator(row);
+        let data = self.data_of_one(row.term)?;
         operator
-            .build(&self.setting(member.term, data.as_ref()), &member.tile)
+            .build(&self.setting(row.term, data.as_ref(), Some(member.window)), &row.tile)
             .map_err(|fault| in_table(term, "operator", fault))
     }
 }
 
-/// Puts the members of a term into as many groups of neighbours as it asks for.
-fn put_in_groups(term: &Term, members: &mut [MemberSpec]) -> Result<(), Fault> {
+/// The blocks of `x` that a config asks for, row-major; without any the whole.
+fn windows_of(job: &Job) -> Result<Vec<Tile>, Fault> {
+    let mut windows = vec![(String::new(), Tile::whole(&job.model.dims))];
+    for (axis, dim) in job.model.dims.dims().iter().enumerate() {
+        if let Some(cut) = job.blocks.get(&dim.name) {
+            let selections = cut.selections(&dim.name, dim.size).map_err(|fault| prefixed("blocks: ", fault))?;
+            windows = with_parts(windows, axis, &dim.name, &selections);
+        }
+    }
+    Ok(windows.into_iter().map(|(_, window)| window).collect())
+}
+
+/// Each tile cut along an axis, with the part in its name.
+fn with_parts(tiles: Vec<(String, Tile)>, axis: usize, dim: &str, parts: &[Selection]) -> Vec<(String, Tile)> {
+    let cut = |(name, tile): (String, Tile)| {
+        parts.iter().enumerate().map(move |(part, selection)| {
+            (format!("{name}, {dim} {}/{}", part + 1, parts.len()), tile.clone().with(axis, *selection))
+        })
+    };
+    tiles.into_iter().flat_map(cut).collect()
+}
+
+/// Puts the members of a term, part by part of its measurements, into as many groups of neighbours as it asks for.
+fn put_in_groups(term: &Term, parts: &mut [Vec<MemberSpec>]) -> Result<(), Fault> {
     let Some(groups) = term.groups else { return Ok(()) };
-    let count = members.len();
+    let count = parts.len();
     if groups > count {
         return Err(Fault::new(format!("terms.{}.groups: {groups} groups of {count} operators", term.name))
             .hint(format!("ask for at most {count} groups, or `split` into more parts")));
     }
-    for (index, member) in members.iter_mut().enumerate() {
+    for (index, members) in parts.iter_mut().enumerate() {
         let group = index * groups / count;
-        member.group = Some(format!("{}, group {}/{groups}", term.name, group + 1));
+        let name = format!("{}, group {}/{groups}", term.name, group + 1);
+        members.iter_mut().for_each(|member| member.group = Some(name.clone()));
     }
     Ok(())
 }
@@ -404,7 +531,7 @@ pub struct Measurements<S> {
     pub truth: Option<Vector<S>>,
 }
 
-impl MemberSpec {
+impl RowSpec {
     /// Which of several operators of a term this is a part of, where their measurements are in one file.
     fn of_several(&self, term: &Term) -> Option<usize> {
         term.count.map(|_| self.operator)
@@ -412,7 +539,7 @@ impl MemberSpec {
 }
 
 /// Reads the part `tile` of an operator's range from a file whose dims may stand in another order.
-pub fn read_member<S: Scalar>(
+pub fn read_row<S: Scalar>(
     data: &Data,
     data_dir: &Path,
     header: &Header,
@@ -470,12 +597,13 @@ fn same_dims(range: &Shape, data: &Shape) -> Result<(), Fault> {
     })
 }
 
+fn prefixed(before: &str, mut fault: Fault) -> Fault {
+    fault.text.insert_str(0, before);
+    fault
+}
+
 /// Says in which table of which term the trouble is.
 fn in_table(term: &Term, table: &str, mut fault: Fault) -> Fault {
     fault.text = format!("terms.{}.{table}: {}", term.name, fault.text);
     fault
-}
-
-fn list(names: &[&str]) -> String {
-    if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }

@@ -3,24 +3,25 @@
 use std::path::Path;
 
 use super::cli::SolveArgs;
+use super::model::{draw_middle, write_model};
 use super::phases::{Phases, peak_memory};
 use super::report::{DataReport, Histories, Report, seconds, traffic};
 use super::resolve::Resolved;
-use super::solve::{Solved, check_first_guess, solve};
+use super::solve::{check_first_guess, solve};
 use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
 use crate::comm::{Reduction, Team, Through};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
 use crate::scalar::Scalar;
 use crate::solver::Status;
-use crate::space::Vector;
+use crate::space::{Shape, Vector};
 use crate::stack::human_bytes;
 
 /// Does a job. Collective: yes.
 pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Ending, Error> {
     let mut phases = Phases::start();
     let team = Team::new(context.comm.clone());
-    let mut job = read_job(&team, source, &args.common)?;
+    let mut job = read_job(context, &team, source, &args.common)?;
     if let Some(folder) = &args.out {
         job.output.folder.clone_from(folder);
     }
@@ -112,7 +113,8 @@ fn solve_and_write<S: Scalar>(
     let iterations = solved.steps().len().saturating_sub(1);
     let (status, stop_rule, stop_reason) = solved.ending();
     let histories = Histories::of(solved.steps());
-    let window = if team.rank() == 0 { write_pictures(folder, &solved, &histories).map(Some) } else { Ok(None) };
+    write_model(&stack, resolved, &solved.x, &folder.join("x.npy"))?;
+    let window = if team.rank() == 0 { draw::<S>(folder, &job.model.dims, &histories).map(Some) } else { Ok(None) };
     let window = team.agree(window.map_err(|fault| fault.in_phase(Phase::Write)))?;
     phases.lap("write");
 
@@ -136,6 +138,7 @@ fn solve_and_write<S: Scalar>(
         ranks: team.size(),
         hosts: team.hosts(),
         threads,
+        lanes: stack.plan().lanes(),
         operators: stack.count(),
         owners: stack.plan().owners(),
         scalar: S::NAME,
@@ -170,21 +173,9 @@ fn relative_error<S: Scalar>(team: &Team, x: &Vector<S>, truth: &Vector<S>) -> R
     Ok((wrong / all).sqrt())
 }
 
-/// `x.npy`, `x.png` and `convergence.png`; returns the grey window of the picture.
-fn write_pictures<S: Scalar>(folder: &Path, solved: &Solved<S>, histories: &Histories) -> Result<io::Window, Fault> {
-    let x = solved.x.as_slice();
-    let shape = &solved.x.space().blocks()[0].shape;
-    io::write_npy(&folder.join("x.npy"), shape, x)?;
-    // of a volume the middle slice, of a line a strip
-    let sizes = shape.sizes();
-    let (rows, columns) = match sizes[..] {
-        [.., rows, columns] => (rows, columns),
-        [columns] => (1, columns),
-        [] => (1, 1),
-    };
-    let slices = x.len() / (rows * columns);
-    let middle = &x[slices / 2 * rows * columns..][..rows * columns];
-    let window = io::write_image(&folder.join("x.png"), middle, rows, columns)?;
+/// `x.png` and `convergence.png`; returns the grey window of the picture.
+fn draw<S: Scalar>(folder: &Path, model: &Shape, histories: &Histories) -> Result<io::Window, Fault> {
+    let window = draw_middle::<S>(&folder.join("x.npy"), model, &folder.join("x.png"))?;
     let curves = histories.curves();
     let curves: Vec<(&str, &[f64])> = curves.iter().map(|(name, numbers)| (*name, numbers.as_slice())).collect();
     io::write_convergence(&folder.join("convergence.png"), "Convergence", &curves)?;

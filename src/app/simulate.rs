@@ -1,7 +1,8 @@
 //! `simulate`: measurements of an image, with the noise of each term, in the natural shapes.
 
-use super::apply::{check_writable, input, read_model, write_data};
+use super::apply::{check_writable, input, write_data};
 use super::cli::SimulateArgs;
+use super::model::read_model;
 use super::resolve::Resolved;
 use super::{Context, Ending, read_config, read_job, start_threads, with_scalar};
 use crate::comm::Team;
@@ -14,7 +15,7 @@ use crate::stack::Stack;
 /// Simulates measurements. Collective: yes.
 pub fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
-    let job = read_job(&team, &read_config(&args.job.config), &args.job.common)?;
+    let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
     start_threads(context, &job);
     check_writable(&team, &args.output)?;
     let resolved = Resolved::open(&team, &job, &args.job.common)?;
@@ -33,7 +34,7 @@ fn simulate_scalar<S: Scalar>(team: Team, resolved: &Resolved, args: &SimulateAr
 /// The image of the command line, otherwise the phantom that the config names.
 fn image<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, args: &SimulateArgs) -> Result<Vector<S>, Fault> {
     if let Some(path) = &args.input {
-        return read_model(stack, &input(path, "model"));
+        return read_model(stack, resolved, &input(path, "model"));
     }
     let phantom = resolved.job.terms.iter().find_map(|term| match &term.data {
         Some(Data::Phantom(params)) => Some(params),
@@ -44,9 +45,5 @@ fn image<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, args: &SimulateArgs) 
             "give one with --in X.npy, or name a phantom: data = { format = \"phantom\", name = \"shepp_logan\" }",
         ));
     };
-    let mut x = stack.zero_model();
-    for (x, value) in x.as_mut_slice().iter_mut().zip(phantom.image(&resolved.job.model.dims)?) {
-        *x = S::from_f64(value);
-    }
-    Ok(x)
+    resolved.phantom(stack, phantom)
 }

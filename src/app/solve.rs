@@ -98,7 +98,7 @@ pub fn solve<S: Scalar>(
     let (team, job) = (stack.team(), resolved.job);
     let guess = match named_guess(job) {
         Some(given) => {
-            let read = super::apply::read_model(stack, &given);
+            let read = super::model::read_model(stack, resolved, &given);
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
         None => None,

@@ -14,8 +14,10 @@ pub enum Kind {
     ScalarReduction,
     /// Parts brought together.
     Gather,
-    /// Parts exchanged between pairs.
+    /// Parts exchanged between pairs, by all ranks together.
     Exchange,
+    /// A message from this rank to another one.
+    Message,
     /// One rank's numbers given to all.
     Broadcast,
     /// Faults: a settled call, or the slow path after a raised flag.
@@ -26,11 +28,12 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::VectorReduction,
         Kind::ScalarReduction,
         Kind::Gather,
         Kind::Exchange,
+        Kind::Message,
         Kind::Broadcast,
         Kind::Agreement,
         Kind::Barrier,
@@ -49,7 +52,7 @@ pub struct Traffic {
 /// A counter of calls and bytes for each [`Kind`]. A team of one rank sends nothing and counts what it would have called.
 #[derive(Debug, Default)]
 pub struct Meter {
-    counts: [Cell<Traffic>; 7],
+    counts: [Cell<Traffic>; Kind::ALL.len()],
 }
 
 impl Meter {
@@ -65,7 +68,7 @@ impl Meter {
     }
 
     /// What was sent so far, of all kinds.
-    pub fn all(&self) -> [Traffic; 7] {
+    pub fn all(&self) -> [Traffic; Kind::ALL.len()] {
         Kind::ALL.map(|kind| self.of(kind))
     }
 }

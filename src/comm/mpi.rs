@@ -10,9 +10,9 @@ use mpi::collective::SystemOperation;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
 use mpi::topology::{Color, SimpleCommunicator};
-use mpi::traits::{AsRaw, Communicator, CommunicatorCollectives, Equivalence, Root, Source};
+use mpi::traits::{AsRaw, Communicator, CommunicatorCollectives, Destination, Equivalence, Root, Source};
 
-use super::{Buf, BufMut, Comm, MESSAGE, NodeCell, Reduce};
+use super::{Buf, BufMut, Comm, MESSAGE, Message, NodeCell, Reduce};
 
 /// Whether this process was started by `mpirun`, `mpiexec` or `srun` as one of several.
 ///
@@ -165,6 +165,30 @@ impl Mpi {
         let mut to = PartitionMut::new(receive, &counts[..], &receive_starts[..]);
         self.comm.all_to_all_varcount_into(&from, &mut to);
     }
+
+    /// Long ones go in pieces. Receives are ready before anything is sent, so that nothing is kept elsewhere on the way.
+    fn message_slices<T: Equivalence>(&self, send: &[T], to: &[Message], receive: &mut [T], from: &[Message]) {
+        let rises = from.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start);
+        assert!(rises, "messages: what is received does not lie one behind the other");
+        mpi::request::scope(|scope| {
+            let mut requests = Vec::with_capacity(to.len() + from.len());
+            let (mut rest, mut at) = (receive, 0);
+            for Message { rank, range } in from {
+                let (into, behind) = std::mem::take(&mut rest)[range.start - at..].split_at_mut(range.len());
+                (rest, at) = (behind, range.end);
+                let source = self.comm.process_at_rank(*rank as i32);
+                requests.extend(into.chunks_mut(MESSAGE).map(|piece| source.immediate_receive_into(scope, piece)));
+            }
+            for Message { rank, range } in to {
+                let target = self.comm.process_at_rank(*rank as i32);
+                let pieces = send[range.clone()].chunks(MESSAGE);
+                requests.extend(pieces.map(|piece| target.immediate_send(scope, piece)));
+            }
+            for request in requests {
+                request.wait_without_status();
+            }
+        });
+    }
 }
 
 /// Cuts the parts of all ranks, one behind the other, into windows of a length; with how much of each part lies there.
@@ -237,6 +261,15 @@ impl Comm for Mpi {
             (Buf::U64(send), BufMut::U64(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
             (Buf::U8(send), BufMut::U8(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
             _ => panic!("exchange: different types to send and to receive"),
+        }
+    }
+    fn messages(&self, send: Buf, to: &[Message], receive: BufMut, from: &[Message]) {
+        match (send, receive) {
+            (Buf::F32(send), BufMut::F32(receive)) => self.message_slices(send, to, receive, from),
+            (Buf::F64(send), BufMut::F64(receive)) => self.message_slices(send, to, receive, from),
+            (Buf::U64(send), BufMut::U64(receive)) => self.message_slices(send, to, receive, from),
+            (Buf::U8(send), BufMut::U8(receive)) => self.message_slices(send, to, receive, from),
+            _ => panic!("messages: different types to send and to receive"),
         }
     }
     fn barrier(&self) {

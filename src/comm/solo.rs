@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Buf, BufMut, Comm, Reduce};
+use super::{Buf, BufMut, Comm, Message, Reduce};
 
 /// A group of one rank.
 #[derive(Debug, Default, Clone, Copy)]
@@ -25,6 +25,11 @@ impl Comm for Solo {
     }
     fn exchange(&self, send: Buf, _send_counts: &[usize], receive: BufMut, _receive_counts: &[usize]) {
         copy(send, receive);
+    }
+    fn messages(&self, send: Buf, to: &[Message], mut receive: BufMut, from: &[Message]) {
+        for (to, from) in to.iter().zip(from) {
+            copy(send.part(to.range.clone()), receive.part_mut(from.range.clone()));
+        }
     }
     fn barrier(&self) {}
     fn split(&self, colour: Option<usize>, _key: usize) -> Option<Rc<dyn Comm>> {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agree::Pending;
 use super::shared::{Buffer, Leaves, Node, Spare};
-use super::{BufMut, Comm, Kind, Meter, Reduce, Solo};
+use super::{BufMut, Comm, Kind, Message, Meter, Reduce, Solo};
 use crate::error::{Error, Fault};
 use crate::scalar::{Real, Scalar};
 use crate::space::{SPARE, Space, Vector};
@@ -392,6 +392,15 @@ impl Team {
         let per = size_of::<S>() / size_of::<S::Real>();
         let reals = |counts: &[usize]| counts.iter().map(|n| n * per).collect::<Vec<_>>();
         self.comm.exchange(S::buf(send), &reals(send_counts), S::buf_mut(into), &reals(counts));
+    }
+
+    /// Messages between pairs of ranks, all under way at the same time: `to` are taken out of `send`, `from` arrive in `into`,
+    /// one behind the other. Only the ranks that they name wait for each other; does not settle.
+    pub(crate) fn messages<S: Scalar>(&self, send: &[S], to: &[Message], into: &mut [S], from: &[Message]) {
+        for message in to {
+            self.meter.count(Kind::Message, message.range.len() * size_of::<S::Real>());
+        }
+        self.comm.messages(S::buf(send), to, S::buf_mut(into), from);
     }
 
     /// Every rank's part, in the order of ranks, on `root` or on all. Collective: yes, one gather; does not settle.

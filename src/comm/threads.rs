@@ -1,22 +1,22 @@
 //! Ranks as threads of one process: the whole distributed program inside `cargo test`, with injected trouble.
 //!
-//! Not for speed. Each collective copies through a shared board between two barriers; sums of vectors may run in shared
-//! memory, by the same code as those of processes. A rank that panics breaks the
+//! Not for speed. Each collective copies through a shared board between two barriers, each message through a letter box that
+//! nobody else waits for; sums of vectors may run in shared memory, by the same code as those of processes. A rank that panics breaks the
 //! group: the others stop with a message instead of waiting for ever, as under MPI the job is aborted.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Buf, BufMut, Comm, NodeCell, Reduce};
+use super::{Buf, BufMut, Comm, Message, NodeCell, Reduce};
 
 /// What goes wrong on purpose.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Injection {
     /// The rank that misbehaves.
     pub rank: usize,
-    /// The collective call that does, counted from zero on that rank.
+    /// The call that does, a collective one or messages, counted from zero on that rank.
     pub call: usize,
     /// Sleeps this long before the call.
     pub delay: Duration,
@@ -75,7 +75,7 @@ pub fn run_with<T: Send>(ranks: usize, injection: Injection, body: impl Fn(Rc<dy
 
 const LOST: &str = "another rank of this group was lost";
 
-/// What ranks share: a board with one place for each, and a barrier that can break.
+/// What ranks share: a board with one place for each, a letter box, and a barrier that can break.
 struct Group {
     ranks: usize,
     state: Mutex<State>,
@@ -86,9 +86,17 @@ struct Group {
 
 struct State {
     board: Vec<Posted>,
+    letters: Vec<Letter>,
     subgroups: Vec<(usize, Arc<Group>)>,
     waiting: usize,
     round: u64,
+}
+
+/// A message that has not arrived.
+struct Letter {
+    from: usize,
+    to: usize,
+    numbers: Posted,
 }
 
 #[derive(Clone, Default)]
@@ -101,6 +109,18 @@ enum Posted {
     U8(Vec<u8>),
 }
 
+impl Posted {
+    fn len(&self) -> usize {
+        match self {
+            Posted::Nothing => 0,
+            Posted::F32(values) => values.len(),
+            Posted::F64(values) => values.len(),
+            Posted::U64(values) => values.len(),
+            Posted::U8(values) => values.len(),
+        }
+    }
+}
+
 struct BreakOnPanic(Arc<Group>);
 impl Drop for BreakOnPanic {
     fn drop(&mut self) {
@@ -110,11 +130,12 @@ impl Drop for BreakOnPanic {
 
 impl Group {
     fn new(ranks: usize, broken: Arc<AtomicBool>) -> Self {
-        let state = State { board: vec![Posted::Nothing; ranks], subgroups: Vec::new(), waiting: 0, round: 0 };
+        let board = vec![Posted::Nothing; ranks];
+        let state = State { board, letters: Vec::new(), subgroups: Vec::new(), waiting: 0, round: 0 };
         Group { ranks, state: Mutex::new(state), turn: Condvar::new(), broken }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,15 +161,36 @@ impl Group {
             state.round += 1;
             self.turn.notify_all();
         }
-        while state.round == round && !self.broken.load(Ordering::SeqCst) {
+        self.wait(state, |state| (state.round != round).then_some(()));
+    }
+
+    /// Waits until there is what `take` looks for.
+    fn wait<T>(&self, mut state: MutexGuard<State>, mut take: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            if let Some(taken) = take(&mut state) {
+                return taken;
+            }
+            if self.broken.load(Ordering::SeqCst) {
+                drop(state);
+                std::panic::panic_any(LOST);
+            }
             // a rank may be lost in a group that this one was split from: look now and then
             let woken = self.turn.wait_timeout(state, Duration::from_millis(50));
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if state.round == round {
-            drop(state);
-            std::panic::panic_any(LOST);
-        }
+    }
+
+    fn send(&self, letter: Letter) {
+        self.lock().letters.push(letter);
+        self.turn.notify_all();
+    }
+
+    /// The first letter from one rank to another, waited for.
+    fn receive(&self, from: usize, to: usize) -> Posted {
+        self.wait(self.lock(), |state| {
+            let first = state.letters.iter().position(|letter| (letter.from, letter.to) == (from, to))?;
+            Some(state.letters.remove(first).numbers)
+        })
     }
 }
 
@@ -166,13 +208,18 @@ impl Threads {
         Threads { rank, group, injection, calls: std::cell::Cell::new(0), node: NodeCell::default() }
     }
 
-    /// Posts this rank's numbers, waits for all, lets `take` read the board, waits again.
-    fn collective(&self, mine: Posted, take: impl FnOnce(&[Posted])) {
+    /// Lets happen what is to happen on purpose in the next call.
+    fn inject(&self) {
         let call = self.calls.replace(self.calls.get() + 1);
         if self.injection.rank == self.rank && self.injection.call == call {
             std::thread::sleep(self.injection.delay);
             assert!(!self.injection.fail, "injected failure on rank {} in collective {call}", self.rank);
         }
+    }
+
+    /// Posts this rank's numbers, waits for all, lets `take` read the board, waits again.
+    fn collective(&self, mine: Posted, take: impl FnOnce(&[Posted])) {
+        self.inject();
         self.group.lock().board[self.rank] = mine;
         self.group.meet();
         take(&self.group.lock().board);
@@ -233,6 +280,19 @@ impl Comm for Threads {
                 at = place_part(posted, start, *count, &mut receive, at);
             }
         });
+    }
+
+    fn messages(&self, send: Buf, to: &[Message], mut receive: BufMut, from: &[Message]) {
+        self.inject();
+        self.group.stop_if_closed();
+        for Message { rank, range } in to {
+            self.group.send(Letter { from: self.rank, to: *rank, numbers: post(send.part(range.clone())) });
+        }
+        for Message { rank, range } in from {
+            let numbers = self.group.receive(*rank, self.rank);
+            assert_eq!(numbers.len(), range.len(), "messages: rank {rank} sends another length than planned");
+            place(&numbers, 0, receive.part_mut(range.clone()), 0);
+        }
     }
 
     fn barrier(&self) {
@@ -359,6 +419,19 @@ mod tests {
                 comm.exchange(Buf::F32(&send), &vec![rank + 1; ranks], BufMut::F32(&mut received), &receive_counts);
                 let expected: Vec<f32> = (0..ranks).flat_map(|r| vec![(10 * r + rank) as f32; r + 1]).collect();
                 assert_eq!(received, expected);
+
+                // two messages to each rank, itself included, the second longer by one
+                let send: Vec<u64> = (0..100).map(|k| 100 * rank as u64 + k).collect();
+                let to = |s: usize, second: usize| Message { rank: s, range: 10 * s..10 * s + 1 + second };
+                let to: Vec<Message> = (0..ranks).flat_map(|s| [to(s, 0), to(s, 1)]).collect();
+                let from =
+                    |r: usize, second: usize| Message { rank: r, range: 4 * r + 2 * second..4 * r + 1 + 3 * second };
+                let from: Vec<Message> = (0..ranks).flat_map(|r| [from(r, 0), from(r, 1)]).collect();
+                let mut received = vec![7; 4 * ranks];
+                comm.messages(Buf::U64(&send), &to, BufMut::U64(&mut received), &from);
+                let first = |r: usize| 100 * r as u64 + 10 * rank as u64;
+                let expected: Vec<u64> = (0..ranks).flat_map(|r| [first(r), 7, first(r), first(r) + 1]).collect();
+                assert_eq!(received, expected);
             });
         }
     }
@@ -377,5 +450,16 @@ mod tests {
     fn a_lost_rank_ends_the_group() {
         let injection = Injection { rank: 1, call: 2, fail: true, ..Injection::default() };
         run_with(3, injection, |comm| (0..5).for_each(|_| comm.barrier()));
+    }
+
+    #[test]
+    #[should_panic(expected = "injected failure on rank 1 in collective 1")]
+    fn nobody_waits_for_a_message_of_a_lost_rank() {
+        let injection = Injection { rank: 1, call: 1, fail: true, ..Injection::default() };
+        run_with(2, injection, |comm| {
+            comm.barrier();
+            let other = [Message { rank: 1 - comm.rank(), range: 0..1 }];
+            comm.messages(Buf::U64(&[1]), &other, BufMut::U64(&mut [0]), &other);
+        });
     }
 }

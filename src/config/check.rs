@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::place::Trouble;
-use super::{Job, NormMethod, PseudoInverseMode, ScalarKind, Solve, SolveMethod, Tolerances};
+use super::{Job, NormMethod, PseudoInverseMode, Ranks, ScalarKind, Solve, SolveMethod, Tolerances};
 use crate::error::Fault;
 use crate::range::{is_not_negative, is_positive};
 use crate::recon::fidelity::AnyFidelity;
 use crate::recon::{AnyMinimiser, Loss, no_gradient};
 use crate::solver::{AnyMethod, AnyPreconditioner, ChebyshevParams, SystemKind};
+use crate::space::Order;
 
 type Checked = Result<(), Trouble>;
 
@@ -19,6 +20,10 @@ impl Job {
     /// The first value that is out of range.
     pub(super) fn check(&self) -> Checked {
         self.check_model()?;
+        self.check_blocks()?;
+        if let Some(Err(fault)) = self.ranks.as_ref().map(Ranks::check) {
+            return in_table("ranks", &fault);
+        }
         self.check_terms()?;
         self.check_solve()?;
         if let Some(norm) = &self.norm {
@@ -29,6 +34,7 @@ impl Job {
             at_least_one("norm.method.max_iter", max_iter)?;
             positive("norm.method.tolerance", Some(tolerance))?;
         }
+        at_least_one("run.lanes", self.run.lanes.unwrap_or(1))?;
         at_least_one("run.threads", self.run.threads.unwrap_or(1))
     }
 
@@ -46,6 +52,40 @@ impl Job {
                 let text = format!("{} are more numbers than any memory holds", self.model.dims);
                 trouble("model.dims", &text, Some("are the sizes right?"))
             }
+        }
+    }
+
+    fn check_blocks(&self) -> Checked {
+        for (dim, cut) in &self.blocks {
+            let path = format!("blocks.{dim}");
+            let Some(size) = self.model.dims.size(dim) else {
+                let text = format!("the model has no dim `{dim}`, its dims are {}", self.model.dims);
+                return trouble(&path, &text, Some("blocks cut x: name a dim of the model"));
+            };
+            if cut.order == Order::Interleaved {
+                let text = "blocks of x are runs of neighbours, got order = \"interleaved\"";
+                return trouble(&path, text, Some("leave `order` out"));
+            }
+            if let Err(fault) = cut.check().and_then(|()| cut.selections(dim, size).map(|_| ())) {
+                return in_table(&path, &fault);
+            }
+        }
+        if self.blocks.is_empty() {
+            return Ok(());
+        }
+        let of_whole_x = |what: &str| format!("{what} is of the whole of x, which [blocks] cuts");
+        let hint = Some("leave it out, or leave out [blocks]");
+        if self.solve.pseudo_inverse == PseudoInverseMode::LocalMean {
+            return trouble("solve.pseudo_inverse", &of_whole_x("a local mean"), hint);
+        }
+        if self.solve.first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN)) {
+            return trouble("solve.first_guess", &of_whole_x("a local mean"), hint);
+        }
+        match &self.solve.preconditioner {
+            Some(by @ (AnyPreconditioner::Fourier(_) | AnyPreconditioner::Block(_))) => {
+                trouble("solve.preconditioner", &of_whole_x(&format!("`{}`", by.kind())), hint)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -75,7 +115,9 @@ impl Job {
             }
             at_least_one(&format!("{path}.groups"), term.groups.unwrap_or(1))?;
             for (dim, cut) in &term.split {
-                at_least_one(&format!("{path}.split.{dim}.parts"), cut.parts)?;
+                if let Err(fault) = cut.check() {
+                    return in_table(&format!("{path}.split.{dim}"), &fault);
+                }
             }
         }
         Ok(())

@@ -92,7 +92,7 @@ threads = 2
         let job = Job::from_toml(include_str!("../../configs/tooth.toml"), "tooth.toml", &[]).unwrap();
         assert_eq!(job.model.dims, Shape::new([("y", 640), ("x", 640)]));
         let cut = &job.terms[0].split["angle"];
-        assert_eq!((cut.parts, cut.order), (12, Order::Interleaved));
+        assert_eq!((cut.parts, cut.order), (Some(12), Order::Interleaved));
     }
 
     #[test]
@@ -200,7 +200,7 @@ threads = 2
             ("x = 5", "x = 0", "3: model.dims.x: must be at least 1, got 0"),
             ("\"größe\"", "\"scan\"", "9: terms.scan.name: terms 0 and 1 have the same name, \"scan\""),
             ("\"größe\"", "\"a.b\"", "9: terms.a.b.name: a name must have letters and no dot, got \"a.b\""),
-            ("parts = 3", "parts = 0", "14: terms.größe.split.angle.parts: must be at least 1, got 0"),
+            ("parts = 3", "parts = 0", "14: terms.größe.split.angle.parts: `parts` must be at least 1, got 0"),
             (
                 "name = \"scan\"",
                 "name = \"scan\"\ncount = 0",
@@ -211,6 +211,7 @@ threads = 2
             ("max_iter = 5", "damping = inf", "18: solve.method.damping: must be zero or a positive number, got inf"),
             ("max_iter = 5", "damping = nan", "18: solve.method.damping: must be zero or a positive number, got NaN"),
             ("threads = 2", "threads = 0", "20: run.threads: must be at least 1, got 0"),
+            ("threads = 2", "lanes = 0", "20: run.lanes: must be at least 1, got 0"),
         ] {
             assert_eq!(load(from, to).text, format!("job.toml:{text}"));
         }

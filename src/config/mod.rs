@@ -24,6 +24,7 @@
 //! ```
 
 mod check;
+mod cut;
 mod each;
 mod load;
 mod model;
@@ -31,23 +32,28 @@ mod norm;
 mod normal;
 mod output;
 mod place;
+mod ranks;
 mod run;
 mod schema;
 mod set;
 mod solve;
 mod term;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use cut::Cut;
 pub use model::{Model, ScalarKind};
 pub use norm::{Norm, NormMethod};
 pub use normal::Normal;
 pub use output::Output;
+pub use ranks::{Matrix, RankGrid, Ranks};
 pub use run::Run;
 pub use schema::schema;
 pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
-pub use term::{Cut, Term};
+pub use term::Term;
 
 pub use crate::physics::AnyPhysics;
 
@@ -60,6 +66,11 @@ pub struct Job {
     pub version: u32,
     /// What `x` is: its dimensions and its numbers.
     pub model: Model,
+    /// Cuts `x` into blocks along named dimensions of the model, so that a rank holds only those that its operators read:
+    /// `z = { parts = 4 }`. Operators are cut with it: of a dimension that the measurements have too (a slice and its
+    /// detector row), each block has measurements of its own; of others, what the blocks give is summed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blocks: BTreeMap<String, Cut>,
     /// The data terms. Their operators are stacked in the order written: `A = [A_0; A_1; …]`.
     #[serde(deserialize_with = "term::with_operators")]
     #[schemars(length(min = 1))]
@@ -73,6 +84,9 @@ pub struct Job {
     /// How the normal operator `AᴴA` is applied.
     #[serde(default)]
     pub normal: Normal,
+    /// Which rank takes which operator. Left out: `run.assignment` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Ranks>,
     /// How the work is spread and summed. Never changes the mathematics; the number of ranks comes from `mpirun`.
     #[serde(default)]
     pub run: Run,

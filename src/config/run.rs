@@ -20,6 +20,11 @@ pub struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub threads: Option<usize>,
+    /// How many operators of a rank may run at once, on its threads. Each lane has scratch of its own, and with fast summation
+    /// a model-length sum of its own. Left out: as many as threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub lanes: Option<usize>,
     /// Where random numbers start. A draw depends on this and its place, never on the number of ranks.
     // TOML's integers are signed, so larger seeds could not be written back.
     #[schemars(range(max = 9223372036854775807_u64))]
@@ -33,6 +38,7 @@ impl Default for Run {
             reduction: Reduction::default(),
             assignment: Assignment::default(),
             threads: None,
+            lanes: None,
             seed: 1,
         }
     }

@@ -104,7 +104,7 @@ mod tests {
         let root = schema();
         assert_eq!(root["$defs"]["Run"]["properties"]["summation"]["default"], "fast");
         assert_eq!(root["$defs"]["Output"]["properties"]["folder"]["default"], "out");
-        assert_eq!(root["$defs"]["Cut"]["properties"]["parts"]["default"], 1);
+        assert_eq!(root["$defs"]["Cut"]["properties"]["order"]["default"], "contiguous");
         assert_eq!(root["required"], serde_json::json!(["version", "model", "terms"]));
     }
 

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!((job.solve.method.most_iterations(), job.run.threads, job.norm.is_some()), (7, Some(3), true));
         for path in ["terms.phantom.split.angle.parts", "terms.0.split.angle.parts", "split.angle.parts"] {
             let job = load(ONE, &[&format!("{path}=5")]).unwrap();
-            assert_eq!(job.terms[0].split["angle"].parts, 5, "{path}");
+            assert_eq!(job.terms[0].split["angle"].parts, Some(5), "{path}");
         }
         let job = load(ONE, &["output.folder=elsewhere"]).unwrap();
         assert_eq!(job.output.folder.to_str(), Some("elsewhere"));

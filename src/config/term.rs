@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{AnyPhysics, each};
+use super::{AnyPhysics, Cut, each};
 use crate::io::Data;
 use crate::kinds::PATH_MARK;
 use crate::physics::noise::AnyNoise;
 use crate::recon::fidelity::AnyFidelity;
-use crate::space::Order;
 
 /// A data term: measurements, and the operators that predict them from `x`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +35,8 @@ pub struct Term {
     /// out: least squares, ½‖A x − y‖².
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<AnyFidelity>,
-    /// Cuts each operator into smaller ones along named dimensions of its measurements: `{ angle = { parts = 12 } }`.
+    /// Cuts each operator into smaller ones along named dimensions of its measurements: `{ angle = { parts = 12 } }`,
+    /// `{ angle = { chunk = 15 } }` or `{ angle = { edges = [0, 60, 181] } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub split: BTreeMap<String, Cut>,
     /// Puts the operators of this term, split or not, into this many groups of neighbours. A group stays on one rank; the
@@ -48,23 +48,6 @@ pub struct Term {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub count: Option<usize>,
-}
-
-/// How one dimension is cut into parts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Cut {
-    /// The number of parts. More parts than ranks is usual.
-    #[schemars(range(min = 1))]
-    pub parts: usize,
-    /// How the samples are dealt into the parts.
-    pub order: Order,
-}
-
-impl Default for Cut {
-    fn default() -> Self {
-        Cut { parts: 1, order: Order::default() }
-    }
 }
 
 impl Term {

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempPath};
 
 use crate::error::Fault;
 
@@ -26,18 +26,43 @@ use crate::error::Fault;
 /// assert!(atomic::write(&folder.path().join("no/such/folder.txt"), |_| Ok(())).is_err());
 /// ```
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Fault> {
-    let wrong = |error: io::Error| cannot_write(path, &error);
-    check_replaceable(path)?;
-    let folder = folder_of(path);
-    let (file, temporary) = temporary_in(&folder).map_err(wrong)?.into_parts();
-    let mut writer = BufWriter::with_capacity(1 << 18, file);
-    fill(&mut writer).map_err(wrong)?;
-    let file = writer.into_inner().map_err(|error| wrong(error.into_error()))?;
-    file.sync_all().map_err(wrong)?;
-    temporary.persist(path).map_err(|error| wrong(error.error))?;
-    // The new name is on the disk once the folder is; where folders cannot be synced, the file system decides.
-    let _ = File::open(&folder).and_then(|folder| folder.sync_all());
-    Ok(())
+    let mut pending = Pending::begin(path)?;
+    pending.fill(fill)?;
+    pending.finish()
+}
+
+/// A file that is being written and has not taken its place yet. Dropped, it leaves nothing behind.
+pub struct Pending {
+    path: PathBuf,
+    writer: BufWriter<File>,
+    temporary: TempPath,
+}
+
+impl Pending {
+    /// Begins a file. Collective: no. Faults: as of [`write()`].
+    pub fn begin(path: &Path) -> Result<Self, Fault> {
+        check_replaceable(path)?;
+        let temporary = temporary_in(&folder_of(path)).map_err(|error| cannot_write(path, &error))?;
+        let (file, temporary) = temporary.into_parts();
+        Ok(Pending { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 18, file), temporary })
+    }
+
+    /// Writes more of it. Collective: no. Faults: a full disk.
+    pub fn fill(&mut self, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Fault> {
+        fill(&mut self.writer).map_err(|error| cannot_write(&self.path, &error))
+    }
+
+    /// Puts it into its place. Collective: no. Faults: a full disk.
+    pub fn finish(self) -> Result<(), Fault> {
+        let Pending { path, writer, temporary } = self;
+        let wrong = |error: io::Error| cannot_write(&path, &error);
+        let file = writer.into_inner().map_err(|error| wrong(error.into_error()))?;
+        file.sync_all().map_err(wrong)?;
+        temporary.persist(&path).map_err(|error| wrong(error.error))?;
+        // The new name is on the disk once the folder is; where folders cannot be synced, the file system decides.
+        let _ = File::open(folder_of(&path)).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
 }
 
 /// Makes sure that at `path` is a file or nothing: a rename would put a file in the place of a device such as /dev/null.

@@ -7,6 +7,7 @@
 //! Every writer leaves a whole file or none ([`atomic`]).
 
 pub mod atomic;
+mod canvas;
 mod data_exchange;
 mod files;
 mod nan;
@@ -14,6 +15,7 @@ mod npy;
 mod phantom;
 mod plot;
 mod png;
+mod tiles;
 
 use std::path::Path;
 
@@ -22,10 +24,11 @@ use serde::{Deserialize, Serialize};
 pub use data_exchange::DataExchangeParams;
 pub use files::{FilesIn, resolve};
 pub use nan::NanPolicy;
-pub use npy::{NpyParams, write_npy};
+pub use npy::{NpyInParts, NpyParams, write_npy};
 pub use phantom::{Phantom, PhantomParams, shepp_logan};
 pub use plot::write_convergence;
 pub use png::{Window, write_image};
+pub use tiles::{TilePicture, write_tiles};
 
 use crate::error::Fault;
 use crate::kinds::kinds;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::range::not_negative;
-use crate::space::Shape;
+use crate::space::{Selection, Shape, Tile};
 
 /// Which phantom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,10 +40,10 @@ impl PhantomParams {
             .map_err(|fault| fault.hint("it is relative to the clean measurements: 0.01 is one percent"))
     }
 
-    /// The phantom on a grid of two or three dims.
-    pub fn image(&self, shape: &Shape) -> Result<Vec<f64>, Fault> {
+    /// A part of the phantom on a grid of two or three dims.
+    pub fn image(&self, part: &Tile) -> Result<Vec<f64>, Fault> {
         match self.name {
-            Phantom::SheppLogan => shepp_logan(shape),
+            Phantom::SheppLogan => shepp_logan_part(part),
         }
     }
 }
@@ -96,21 +96,28 @@ const SUB: usize = 4;
 /// B; semi-axes along z after Kak and Slaney, *Principles of Computerized Tomographic Imaging* (1988), table 3.2, in the
 /// form that Schabel's `phantom3d` made usual.
 pub fn shepp_logan(shape: &Shape) -> Result<Vec<f64>, Fault> {
-    let (slices, rows, columns) = match shape.sizes()[..] {
-        [rows, columns] => (None, rows, columns),
-        [slices, rows, columns] => (Some(slices), rows, columns),
+    shepp_logan_part(&Tile::whole(shape))
+}
+
+/// A part of the image of a whole shape.
+fn shepp_logan_part(part: &Tile) -> Result<Vec<f64>, Fault> {
+    let (sizes, selections) = (part.of().sizes(), part.selections());
+    let (slices, [rows, columns]) = match sizes[..] {
+        [rows, columns] => (None, [rows, columns]),
+        [slices, rows, columns] => (Some(slices), [rows, columns]),
         _ => {
-            return Err(Fault::new(format!(
-                "the phantom has two dims (y, x) or three (z, y, x), the model is {shape}"
-            )));
+            let text = format!("the phantom has two dims (y, x) or three (z, y, x), the model is {}", part.of());
+            return Err(Fault::new(text));
         }
     };
-    let mut image = Vec::with_capacity(shape.len());
-    for slice in 0..slices.unwrap_or(1) {
+    let [in_rows, in_columns] = [selections[sizes.len() - 2], selections[sizes.len() - 1]];
+    let in_slices = slices.map_or(Selection::all(1), |_| selections[0]);
+    let mut image = Vec::with_capacity(part.shape().len());
+    for slice in in_slices.iter() {
         let z = slices.map(|slices| place(slice as f64 + 0.5, slices));
         let ellipses: Vec<_> = SHEPP_LOGAN.iter().filter_map(|ellipsoid| Ellipse::cut(ellipsoid, z)).collect();
-        for row in 0..rows {
-            for column in 0..columns {
+        for row in in_rows.iter() {
+            for column in in_columns.iter() {
                 let mut tenths = 0;
                 for sub_row in 0..SUB {
                     let y = -place(row as f64 + (sub_row as f64 + 0.5) / SUB as f64, rows);
@@ -205,6 +212,15 @@ mod tests {
             })
             .sum();
         assert!((sum - want).abs() < 0.01 * want, "{sum} {want}");
+    }
+
+    #[test]
+    fn a_part_is_cut_from_the_whole() {
+        let shape = Shape::new([("z", 6), ("y", 9), ("x", 8)]);
+        let run = |start, count| Selection { start, step: 1, count };
+        let part = Tile::whole(&shape).with(0, run(2, 3)).with(1, run(4, 5)).with(2, run(1, 6));
+        let (whole, own) = (shepp_logan(&shape).unwrap(), shepp_logan_part(&part).unwrap());
+        assert_eq!(own, part.offsets().map(|at| whole[at]).collect::<Vec<_>>());
     }
 
     #[test]

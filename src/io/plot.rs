@@ -2,31 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::LazyLock;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
-use plotters::style::register_font;
 
-use super::{atomic, png};
+use super::canvas::{Area, COLOURS, FINER, GRID, HEIGHT, INK, WIDTH, letters, paint, shortened};
 use crate::error::Fault;
 
-const WIDTH: u32 = 900;
-const HEIGHT: u32 = 540;
-/// Drawn so many times larger, then averaged: plotters places letters and dots on whole pixels.
-const FINER: u32 = 2;
-/// Colours that stay apart for colour-blind eyes. Source: Okabe and Ito, *Color Universal Design* (2008).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(80, 80, 80),
-];
-const INK: RGBColor = RGBColor(40, 40, 40);
-const GRID: RGBColor = RGBColor(216, 216, 216);
 const FINE_GRID: RGBColor = RGBColor(240, 240, 240);
 /// Up to so many points each gets a dot.
 const DOTTED: usize = 60;
@@ -34,11 +16,6 @@ const DOTTED: usize = 60;
 const LABELLED_DECADES: i32 = 10;
 /// Up to so many decades are divided by finer lines.
 const DIVIDED_DECADES: i32 = 4;
-
-/// The font is compiled in, so a plot looks the same on a cluster node without fonts.
-const FONT: &str = "stackphys";
-static FONT_IS_THERE: LazyLock<bool> =
-    LazyLock::new(|| register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok());
 
 /// Writes curves over the iteration as a PNG of 900×540 pixels, with a logarithmic vertical axis.
 ///
@@ -54,28 +31,18 @@ static FONT_IS_THERE: LazyLock<bool> =
 /// write_convergence(&folder.path().join("cg.png"), "tooth", &[("CG, relative residual", &residuals)]).unwrap();
 /// ```
 pub fn write_convergence(path: &Path, title: &str, series: &[(&str, &[f64])]) -> Result<(), Fault> {
-    let wrong = |reason: String| Fault::new(format!("cannot draw {}: {reason}", path.display()));
-    if !*FONT_IS_THERE {
-        return Err(wrong("the font is damaged".to_owned()));
-    }
-    let mut fine = vec![255; (3 * WIDTH * FINER * HEIGHT * FINER) as usize];
-    draw(&mut fine, title, series).map_err(|error| wrong(error.to_string()))?;
-    let pixels = averaged(&fine);
-    atomic::write(path, |file| png::encode(file, WIDTH, HEIGHT, ::png::ColorType::Rgb, &pixels))
+    paint(path, |area| draw(area, title, series))
 }
 
-fn draw(pixels: &mut [u8], title: &str, series: &[(&str, &[f64])]) -> Result<(), Box<dyn std::error::Error>> {
-    let area = BitMapBackend::with_buffer(pixels, (WIDTH * FINER, HEIGHT * FINER)).into_drawing_area();
-    area.fill(&WHITE)?;
+fn draw(area: &Area, title: &str, series: &[(&str, &[f64])]) -> Result<(), Box<dyn std::error::Error>> {
     let longest = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
     let last = longest.saturating_sub(1).max(1);
     let finer = FINER as i32;
-    let text = |size: i32| (FONT, size * finer).into_font().color(&INK);
     let sample = move |colour: &RGBColor, (x, y)| {
         PathElement::new([(x, y), (x + 24 * finer, y)], colour.stroke_width(2 * FINER))
     };
 
-    let below = area.margin(12 * FINER, 0, 0, 0).titled(&shortened(title, 80), text(24))?;
+    let below = area.margin(12 * FINER, 0, 0, 0).titled(&shortened(title, 80), letters(24))?;
     let mut chart = ChartBuilder::on(&below)
         .margin(16 * finer)
         .margin_right(28 * finer)
@@ -90,8 +57,8 @@ fn draw(pixels: &mut [u8], title: &str, series: &[(&str, &[f64])]) -> Result<(),
     };
     mesh.x_desc("iteration")
         .y_desc(axis_label)
-        .axis_desc_style(text(18))
-        .label_style(text(16))
+        .axis_desc_style(letters(18))
+        .label_style(letters(16))
         .x_labels(11)
         .set_all_tick_mark_size(4 * finer)
         .bold_line_style(GRID.stroke_width(FINER))
@@ -118,7 +85,7 @@ fn draw(pixels: &mut [u8], title: &str, series: &[(&str, &[f64])]) -> Result<(),
     match series.len() {
         0 => {
             let middle = ((WIDTH * FINER) as i32 / 2 - 30 * finer, (HEIGHT * FINER) as i32 / 2 - 30 * finer);
-            area.draw(&Text::new("no data", middle, text(22)))?;
+            area.draw(&Text::new("no data", middle, letters(22)))?;
         }
         1 => {}
         _ => chart
@@ -126,31 +93,12 @@ fn draw(pixels: &mut [u8], title: &str, series: &[(&str, &[f64])]) -> Result<(),
             .position(SeriesLabelPosition::UpperRight)
             .background_style(WHITE.mix(0.85))
             .border_style(GRID.stroke_width(FINER))
-            .label_font(text(16))
+            .label_font(letters(16))
             .legend_area_size(30 * finer)
             .margin(10 * finer)
             .draw()?,
     }
-    area.present()?;
     Ok(())
-}
-
-/// The mean of each FINER × FINER pixels.
-fn averaged(fine: &[u8]) -> Vec<u8> {
-    let finer = FINER as usize;
-    let (width, height) = (WIDTH as usize, HEIGHT as usize);
-    let mut pixels = Vec::with_capacity(3 * width * height);
-    for row in 0..height {
-        for column in 0..width {
-            for colour in 0..3 {
-                let at =
-                    |k: usize| 3 * ((row * finer + k / finer) * width * finer + column * finer + k % finer) + colour;
-                let sum: u32 = (0..finer * finer).map(|k| u32::from(fine[at(k)])).sum();
-                pixels.push((sum / (FINER * FINER)) as u8);
-            }
-        }
-    }
-    pixels
 }
 
 fn has_place(value: f64) -> bool {
@@ -228,15 +176,6 @@ fn legend_label(label: &str, values: &[f64]) -> String {
         0 => label,
         hidden => format!("{label} ({hidden} not positive or not finite)"),
     }
-}
-
-/// A text of one line that fits.
-fn shortened(text: &str, most: usize) -> String {
-    let text = text.replace(char::is_control, " ");
-    if text.chars().count() <= most {
-        return text;
-    }
-    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use crate::scalar::Scalar;
 use crate::space::Shape;
 
 /// What an operator remembers of the point at which it was linearised. Opaque, reused, owned by the caller.
-pub struct Point(Box<dyn Any + Send>);
+pub struct Point(Box<dyn Any + Send + Sync>);
 
 impl Point {
     /// A slot that holds values of type `T`.
-    pub fn new<T: Any + Send>(slot: T) -> Self {
+    pub fn new<T: Any + Send + Sync>(slot: T) -> Self {
         Point(Box::new(slot))
     }
     /// What the slot holds. Fault: it was made by another operator.

@@ -23,10 +23,10 @@
 
 use std::sync::Arc;
 
-use super::{Basis, LinearOperator, Structure, Work};
+use super::{Basis, LinearOperator, SharedOperator, Structure, Work};
 use crate::error::Fault;
 use crate::scalar::Scalar;
-use crate::space::Shape;
+use crate::space::{Dim, Ranges, Shape};
 
 macro_rules! behind {
     ($pointer:ident) => {
@@ -48,6 +48,9 @@ macro_rules! behind {
             fn apply_adjoint(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
                 (**self).apply_adjoint(y, x, work)
             }
+            fn apply_forward_add(&self, x: &[X], y: &mut [Y], work: &mut Work) -> Result<(), Fault> {
+                (**self).apply_forward_add(x, y, work)
+            }
             fn apply_adjoint_add(&self, y: &[Y], x: &mut [X], work: &mut Work) -> Result<(), Fault> {
                 (**self).apply_adjoint_add(y, x, work)
             }
@@ -65,6 +68,27 @@ macro_rules! behind {
             }
             fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
                 (**self).normal_spectrum(basis)
+            }
+            fn name(&self) -> String {
+                (**self).name()
+            }
+            fn inner_dims(&self) -> Vec<Dim> {
+                (**self).inner_dims()
+            }
+            fn batch_dims(&self) -> Vec<[String; 2]> {
+                (**self).batch_dims()
+            }
+            fn may_be_cut(&self, dim: &str, at: usize) -> bool {
+                (**self).may_be_cut(dim, at)
+            }
+            fn part(&self, ranges: &Ranges) -> Result<SharedOperator<X, Y>, Fault> {
+                (**self).part(ranges)
+            }
+            fn adjoint_operator(&self) -> Option<SharedOperator<Y, X>> {
+                (**self).adjoint_operator()
+            }
+            fn normal_operator(&self) -> Option<SharedOperator<X>> {
+                (**self).normal_operator()
             }
         }
     };
@@ -104,7 +128,7 @@ mod tests {
             Ok(())
         }
         fn structure(&self) -> Structure {
-            Structure { self_adjoint: true, non_negative: true }
+            Structure { self_adjoint: true, non_negative: true, isometry: true }
         }
         fn norm_squared_bound(&self) -> Option<f64> {
             Some(5.0)
@@ -114,6 +138,31 @@ mod tests {
         }
         fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
             (basis == Basis::Fourier).then(|| vec![7.0])
+        }
+        fn apply_forward_add(&self, _x: &[f64], y: &mut [f64], _work: &mut Work) -> Result<(), Fault> {
+            y.fill(8.0);
+            Ok(())
+        }
+        fn name(&self) -> String {
+            "nine".to_owned()
+        }
+        fn inner_dims(&self) -> Vec<Dim> {
+            vec![Dim { name: "ten".to_owned(), size: 10 }]
+        }
+        fn batch_dims(&self) -> Vec<[String; 2]> {
+            Vec::new()
+        }
+        fn may_be_cut(&self, dim: &str, at: usize) -> bool {
+            (dim, at) == ("ten", 5)
+        }
+        fn part(&self, _ranges: &Ranges) -> Result<SharedOperator<f64>, Fault> {
+            Err(Fault::new("eleven"))
+        }
+        fn adjoint_operator(&self) -> Option<SharedOperator<f64>> {
+            Some(Arc::new(Odd(Shape::new([("x", 12)]))))
+        }
+        fn normal_operator(&self) -> Option<SharedOperator<f64>> {
+            Some(Arc::new(Odd(Shape::new([("x", 13)]))))
         }
     }
 
@@ -133,6 +182,13 @@ mod tests {
             assert!(operator.structure().self_adjoint && operator.structure().non_negative);
             assert_eq!((operator.norm_squared_bound(), operator.normal_diagonal()), (Some(5.0), Some(vec![6.0])));
             assert_eq!(operator.normal_spectrum(Basis::Fourier), Some(vec![7.0]));
+            operator.apply_forward_add(&[9.0], &mut out, &mut work).unwrap();
+            assert_eq!((out, operator.name()), ([8.0], "nine".to_owned()));
+            assert_eq!((operator.inner_dims()[0].size, operator.batch_dims()), (10, vec![]));
+            assert!(operator.may_be_cut("ten", 5) && !operator.may_be_cut("ten", 6));
+            assert_eq!(operator.part(&Ranges::default()).err().unwrap().text, "eleven");
+            assert_eq!(operator.adjoint_operator().unwrap().domain().len(), 12);
+            assert_eq!(operator.normal_operator().unwrap().domain().len(), 13);
         }
         let odd = || Odd(Shape::new([("x", 1)]));
         check(Box::new(odd()));

@@ -15,7 +15,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::pass::Pass;
-use super::{BoxedOperator, Needs, Physics, Setting, threads};
+use super::{BoxedOperator, Cuts, Needs, Physics, Setting, threads};
 use crate::error::Fault;
 use crate::operator::{Basis, LinearOperator, Structure, Work};
 use crate::scalar::{Real, Scalar};
@@ -98,7 +98,7 @@ impl BlurParams {
 
 impl Physics for BlurParams {
     const SUMMARY: &'static str = "y = k ∗ x, with a Gaussian kernel k and periodic edges";
-    const MAY_BE_CUT: &'static [&'static str] = &[];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
     const NORMAL: Option<Basis> = Some(Basis::Fourier);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
@@ -269,12 +269,16 @@ impl<S: Scalar> LinearOperator<S> for Blur<S> {
         self.apply(y, x, false, work);
         Ok(())
     }
+    fn apply_forward_add(&self, x: &[S], y: &mut [S], work: &mut Work) -> Result<(), Fault> {
+        self.apply(x, y, true, work);
+        Ok(())
+    }
     fn apply_adjoint_add(&self, y: &[S], x: &mut [S], work: &mut Work) -> Result<(), Fault> {
         self.apply(y, x, true, work);
         Ok(())
     }
     fn structure(&self) -> Structure {
-        Structure { self_adjoint: true, non_negative: true }
+        Structure { self_adjoint: true, non_negative: true, ..Structure::default() }
     }
     /// A circulant matrix that is not negative has the norm that it has on constants: the sum of its kernel.
     fn norm_squared_bound(&self) -> Option<f64> {
@@ -297,6 +301,10 @@ impl<S: Scalar> LinearOperator<S> for Blur<S> {
             }
         }
         Some(spectrum)
+    }
+    /// None, though the names are the same on both sides: a pixel depends on its neighbours.
+    fn batch_dims(&self) -> Vec<[String; 2]> {
+        Vec::new()
     }
 }
 
@@ -589,7 +597,7 @@ mod tests {
     #[test]
     fn faults_say_what_is_wrong_and_what_to_do() {
         let model = shape(&[("y", 4), ("x", 5)]);
-        let setting = Setting { model: &model, data: None, angles: None, files: &NoFiles };
+        let setting = Setting { model: &model, window: None, data: None, angles: None, files: &NoFiles };
         for (text, says, hint) in [
             ("sigma = [1.0]", "expected 2 numbers, one for each dim of (y=4, x=5), got 1", "for all dims"),
             ("sigma = -1.0", "from 0 on, got -1 for dim `y`", "standard deviation"),
@@ -607,7 +615,7 @@ mod tests {
     #[test]
     fn scratch_is_what_needs_says() {
         let model = shape(&[("z", 4), ("y", 70), ("x", 300)]);
-        let setting = Setting { model: &model, data: None, angles: None, files: &NoFiles };
+        let setting = Setting { model: &model, window: None, data: None, angles: None, files: &NoFiles };
         let params = params("sigma = 1.5").unwrap();
         assert_eq!(params.range(&setting).unwrap(), model);
         let needs = params.needs::<Complex<f64>>(&setting, &Tile::whole(&model)).unwrap();

@@ -1,15 +1,16 @@
 //! A diagonal operator `y = d ⊙ x`: weights, masks, apodisation.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxedOperator, Needs, Physics, Setting};
+use super::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::error::Fault;
-use crate::operator::{Basis, LinearOperator, Structure, Work};
-use crate::scalar::Scalar;
-use crate::space::{Shape, Tile};
+use crate::operator::{Basis, LinearOperator, SharedOperator, Structure, Work};
+use crate::scalar::{Real, Scalar};
+use crate::space::{Ranges, Shape, Tile};
 
 /// The diagonal: one number for all elements, or an npy file with the model's sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +24,8 @@ pub struct DiagonalParams {
 
 impl Physics for DiagonalParams {
     const SUMMARY: &'static str = "y = d ⊙ x, with one number or an npy file as d";
-    const MAY_BE_CUT: &'static [&'static str] = &[];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
     const NORMAL: Option<Basis> = Some(Basis::Model);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
@@ -47,17 +49,20 @@ impl Physics for DiagonalParams {
         }
     }
 
+    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Tile, Fault> {
+        Ok(setting.window())
+    }
     fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
-        let len = setting.model.len();
+        let len = setting.window().shape().len();
         Ok(Needs { bytes: (len * size_of::<S>()) as u64, scratch_bytes: 0, cost: len as f64 })
     }
 
     fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
         let diagonal = match &self.path {
             Some(path) => setting.files.read(path, tile)?.into_scalars()?,
-            None => vec![S::from_f64(self.value.unwrap_or(1.0)); setting.model.len()],
+            None => vec![S::from_f64(self.value.unwrap_or(1.0)); tile.shape().len()],
         };
-        Ok(Box::new(Diagonal { shape: setting.model.clone(), diagonal }))
+        Ok(Box::new(Diagonal { shape: tile.shape(), diagonal }))
     }
 }
 
@@ -108,6 +113,12 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
         }
         Ok(())
     }
+    fn apply_forward_add(&self, x: &[S], y: &mut [S], _work: &mut Work) -> Result<(), Fault> {
+        for ((y, x), d) in y.iter_mut().zip(x).zip(&self.diagonal) {
+            *y += *d * *x;
+        }
+        Ok(())
+    }
     fn apply_adjoint_add(&self, y: &[S], x: &mut [S], _work: &mut Work) -> Result<(), Fault> {
         for ((x, y), d) in x.iter_mut().zip(y).zip(&self.diagonal) {
             *x += d.conj() * *y;
@@ -124,6 +135,7 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
         Structure {
             self_adjoint: self.diagonal.iter().all(|d| d.im() == 0.0),
             non_negative: self.diagonal.iter().all(|d| d.im() == 0.0 && d.re() >= 0.0),
+            isometry: self.diagonal.iter().all(|d| (d.modulus_squared() - 1.0).abs() <= 4.0 * S::Real::EPSILON),
         }
     }
     fn norm_squared_bound(&self) -> Option<f64> {
@@ -135,5 +147,18 @@ impl<S: Scalar> LinearOperator<S> for Diagonal<S> {
     fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
         let diagonal = || LinearOperator::<S>::normal_diagonal(self);
         (basis == Basis::Model).then(diagonal).flatten()
+    }
+    fn may_be_cut(&self, dim: &str, _at: usize) -> bool {
+        self.shape.axis(dim).is_some()
+    }
+    fn part(&self, ranges: &Ranges) -> Result<SharedOperator<S>, Fault> {
+        let tile = ranges.tile(&self.shape);
+        let diagonal = tile.offsets().map(|offset| self.diagonal[offset]).collect();
+        Ok(Arc::new(Diagonal { shape: tile.shape(), diagonal }))
+    }
+    fn normal_operator(&self) -> Option<SharedOperator<S>> {
+        let squared = |d: &S| S::from_f64(d.modulus_squared());
+        let diagonal = self.diagonal.iter().map(squared).collect();
+        Some(Arc::new(Diagonal { shape: self.shape.clone(), diagonal }))
     }
 }

@@ -1,13 +1,15 @@
 //! The identity `y = x`: measurements of the image itself, or a Tikhonov term.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxedOperator, Needs, Physics, Setting};
+use super::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::error::Fault;
-use crate::operator::{Basis, LinearOperator, Structure, Work};
+use crate::operator::{Basis, LinearOperator, SharedOperator, Structure, Work};
 use crate::scalar::Scalar;
-use crate::space::{Shape, Tile};
+use crate::space::{Ranges, Shape, Tile};
 
 /// The identity has no parameters.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -16,17 +18,21 @@ pub struct IdentityParams {}
 
 impl Physics for IdentityParams {
     const SUMMARY: &'static str = "y = x";
-    const MAY_BE_CUT: &'static [&'static str] = &[];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
     const NORMAL: Option<Basis> = Some(Basis::Model);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         Ok(setting.model.clone())
     }
+    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Tile, Fault> {
+        Ok(setting.window())
+    }
     fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
-        Ok(Needs { bytes: 0, scratch_bytes: 0, cost: setting.model.len() as f64 })
+        Ok(Needs { bytes: 0, scratch_bytes: 0, cost: setting.window().shape().len() as f64 })
     }
     fn build<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
-        Ok(Box::new(Identity::new(setting.model.clone())))
+        Ok(Box::new(Identity::new(setting.window().shape())))
     }
 }
 
@@ -73,11 +79,14 @@ impl<S: Scalar> LinearOperator<S> for Identity {
         }
         Ok(())
     }
+    fn apply_forward_add(&self, x: &[S], y: &mut [S], work: &mut Work) -> Result<(), Fault> {
+        self.apply_adjoint_add(x, y, work)
+    }
     fn apply_normal_add(&self, x: &[S], out: &mut [S], work: &mut Work) -> Result<(), Fault> {
         self.apply_adjoint_add(x, out, work)
     }
     fn structure(&self) -> Structure {
-        Structure { self_adjoint: true, non_negative: true }
+        Structure { self_adjoint: true, non_negative: true, isometry: true }
     }
     fn norm_squared_bound(&self) -> Option<f64> {
         Some(1.0)
@@ -88,5 +97,11 @@ impl<S: Scalar> LinearOperator<S> for Identity {
     fn normal_spectrum(&self, basis: Basis) -> Option<Vec<f64>> {
         let diagonal = || LinearOperator::<S>::normal_diagonal(self);
         (basis == Basis::Model).then(diagonal).flatten()
+    }
+    fn may_be_cut(&self, dim: &str, _at: usize) -> bool {
+        self.shape.axis(dim).is_some()
+    }
+    fn part(&self, ranges: &Ranges) -> Result<SharedOperator<S>, Fault> {
+        Ok(Arc::new(Identity::new(ranges.shape(&self.shape))))
     }
 }

@@ -164,6 +164,17 @@ impl Ray {
         Ray { along_rows, start, per_column, per_line, corner, down, right, gain, width }
     }
 
+    /// The same rays for the part of the image that begins at a row and a column.
+    pub fn seen_from(self, row: usize, column: usize) -> Self {
+        let (row, column) = (row as f64, column as f64);
+        let (lines, samples) = if self.along_rows { (row, column) } else { (column, row) };
+        Ray {
+            start: self.start + self.per_line * lines - samples,
+            corner: self.corner + self.down * row + self.right * column,
+            ..self
+        }
+    }
+
     /// The columns whose rays touch a line of `samples` pixels anywhere in the band of lines, at most `count`.
     fn columns_over(&self, lines: &Range<usize>, samples: usize, count: usize) -> Range<usize> {
         let last = lines.end.saturating_sub(1);

@@ -14,6 +14,7 @@ pub mod noise;
 mod parallel_ct;
 mod threads;
 
+use std::fmt;
 use std::path::Path;
 
 pub use blur::{Blur, BlurParams, Padding, PerDim};
@@ -36,12 +37,21 @@ pub type BoxedOperator<S> = Box<dyn LinearOperator<S>>;
 pub struct Setting<'a> {
     /// The dims of `x`.
     pub model: &'a Shape,
+    /// The part of `x` that the operator is for, where `x` is cut into blocks; `None`: all of it.
+    pub window: Option<&'a Tile>,
     /// The dims of the measurements, where there are any.
     pub data: Option<&'a Shape>,
     /// The angles that came with the measurements, in radians.
     pub angles: Option<&'a [f64]>,
     /// Reads arrays that parameters name by path.
     pub files: &'a dyn Files,
+}
+
+impl Setting<'_> {
+    /// The part of `x` that the operator is for.
+    pub fn window(&self) -> Tile {
+        self.window.cloned().unwrap_or_else(|| Tile::whole(self.model))
+    }
 }
 
 /// Reads arrays that an operator's parameters name. Implemented by [`io`](crate::io).
@@ -63,17 +73,53 @@ pub struct Needs {
     pub cost: f64,
 }
 
+/// Dims along which an operator may be cut; it keeps the others whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cuts {
+    /// Every dim, whatever its name.
+    All,
+    /// These dims.
+    Along(&'static [&'static str]),
+}
+
+impl Cuts {
+    /// Whether a dim is among them.
+    pub fn hold(self, dim: &str) -> bool {
+        match self {
+            Cuts::All => true,
+            Cuts::Along(dims) => dims.contains(&dim),
+        }
+    }
+}
+
+impl fmt::Display for Cuts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cuts::All => f.write_str("every dim"),
+            Cuts::Along([]) => f.write_str("nothing"),
+            Cuts::Along(dims) => f.write_str(&dims.join(", ")),
+        }
+    }
+}
+
 /// The parameters of a forward model, as a config holds them.
 pub trait Physics {
     /// One line for `stackphys list operators`.
     const SUMMARY: &'static str;
     /// The dims of the range along which the operator may be cut; the others must stay whole.
-    const MAY_BE_CUT: &'static [&'static str];
+    const MAY_BE_CUT: Cuts;
+    /// The dims of the model along which it may be cut, where `x` is cut into blocks; the others must stay whole.
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::Along(&[]);
     /// The basis in which `AᴴA` is diagonal, if there is one.
     const NORMAL: Option<Basis> = None;
 
     /// The shape of all measurements of this operator. Checks the parameters; the place for errors that name keys.
     fn range(&self, setting: &Setting) -> Result<Shape, Fault>;
+    /// What the operator on `setting.window` contributes to, of the part `tile` of the range: all of it, unless a dim of the
+    /// model that is cut is one of the measurements too, in which the operator is diagonal.
+    fn contributes(&self, _setting: &Setting, tile: &Tile) -> Result<Tile, Fault> {
+        Ok(tile.clone())
+    }
     /// Memory and cost of the part `tile` of the range. Cheap: all ranks ask for all parts.
     fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault>;
     /// Builds the part `tile` of the range; only its owner does.
@@ -88,13 +134,25 @@ macro_rules! registry {
         }
 
         impl AnyPhysics {
-            /// Name, one line, and the dims along which it may be cut, for each forward model.
-            pub const SUMMARIES: &'static [(&'static str, &'static str, &'static [&'static str])] =
-                &[$(($kind, <$params as Physics>::SUMMARY, <$params as Physics>::MAY_BE_CUT)),+];
+            /// Name, one line, and the dims of measurements and of the model along which it may be cut, for each forward
+            /// model.
+            pub const SUMMARIES: &'static [(&'static str, &'static str, [Cuts; 2])] = &[$((
+                $kind,
+                <$params as Physics>::SUMMARY,
+                [<$params as Physics>::MAY_BE_CUT, <$params as Physics>::MODEL_MAY_BE_CUT],
+            )),+];
 
-            /// The dims of the range along which the operator may be cut.
-            pub fn may_be_cut(&self) -> &'static [&'static str] {
+            /// See [`Physics::MAY_BE_CUT`].
+            pub fn may_be_cut(&self) -> Cuts {
                 match self { $( Self::$variant(_) => <$params as Physics>::MAY_BE_CUT, )+ }
+            }
+            /// See [`Physics::MODEL_MAY_BE_CUT`].
+            pub fn model_may_be_cut(&self) -> Cuts {
+                match self { $( Self::$variant(_) => <$params as Physics>::MODEL_MAY_BE_CUT, )+ }
+            }
+            /// See [`Physics::contributes`].
+            pub fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Tile, Fault> {
+                match self { $( Self::$variant(params) => params.contributes(setting, tile), )+ }
             }
             /// See [`Physics::NORMAL`].
             pub fn normal(&self) -> Option<Basis> {

@@ -114,7 +114,7 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     }
     /// The fidelity of an operator.
     pub fn fidelity(&self, index: usize) -> &AnyFidelity {
-        &self.fidelities[if self.fidelities.len() == 1 { 0 } else { index }]
+        fidelity(&self.fidelities, index)
     }
     /// All fidelities: one, or one for each operator.
     pub fn fidelities(&self) -> &[AnyFidelity] {
@@ -179,9 +179,10 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
     /// Collective: yes, **one** vector reduction, and one scalar reduction for the value. Cost: one `A x`, one `Aᴴ`.
     /// Memory: the largest block of one operator.
     pub fn gradient(&self, x: &Vector<X>, out: &mut Vector<X>) -> Result<f64, Error> {
+        let (measured, fidelities) = (self.measured, &*self.fidelities);
         let value = self.stack.forward_then_adjoint(x, out, |index, data| {
-            let y = self.measured.block_slice(index).unwrap_or_default();
-            self.fidelity(index).gradient(data, y)
+            let y = measured.block_slice(index).unwrap_or_default();
+            fidelity(fidelities, index).gradient(data, y)
         })?;
         if self.weight != 1.0 {
             out.scale(self.weight);
@@ -244,4 +245,9 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {
             }
         }
     }
+}
+
+/// The fidelity of an operator, out of one for all or one for each.
+fn fidelity(of: &[AnyFidelity], index: usize) -> &AnyFidelity {
+    &of[if of.len() == 1 { 0 } else { index }]
 }

@@ -8,7 +8,7 @@ use crate::comm::Team;
 use crate::error::{Error, Fault};
 use crate::operator::{Apply, LinearOperator, Work};
 use crate::scalar::{Real, Scalar};
-use crate::stack::{Stack, guarded};
+use crate::stack::{BlockPlan, Group, Stack, guarded};
 
 /// How the squared norm is found.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +85,10 @@ pub fn norm_squared<X: Scalar, Y: Scalar<Real = X::Real>>(
 fn bounds<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<NormSquaredEstimate, Error> {
     let team: &Team = stack.team();
     let mut largest = 0.0_f64;
-    for (place, group) in stack.groups() {
+    let plan = stack.plan();
+    // of a sum of operators that see the same of x, one alone says nothing: they may cancel
+    let alone = |group: &Group| group.operators.iter().all(|index| plan.reads_apart(plan.entries()[*index].row));
+    for (place, group) in stack.groups().filter(|(place, _)| alone(&plan.groups()[*place])) {
         match below_of(&group) {
             Ok(below) => largest = largest.max(below),
             Err(fault) => team.note(stack.plan().groups()[place].fault_of(fault)),
@@ -95,7 +98,7 @@ fn bounds<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<N
     let above = bounds_of_members(stack)?;
     Ok(NormSquaredEstimate::Bounds {
         below: largest * (1.0 - slack::<X>()),
-        above: above.iter().sum(),
+        above: bound_of_stack(plan, &above),
         unbounded: above.iter().filter(|bound| bound.is_infinite()).count(),
     })
 }
@@ -105,8 +108,17 @@ fn slack<X: Scalar>() -> f64 {
     16.0 * X::Real::EPSILON
 }
 
-/// A bound of ‖A_i‖² for each member, infinite where there is none: their sum is one of ‖A‖². Collective: yes, one scalar
-/// reduction.
+/// A bound of ‖A‖² from one of each ‖A_i‖²: their sum; where operators are summed that see the same of x, the square of the
+/// sum of their norms.
+fn bound_of_stack(plan: &BlockPlan, of_members: &[f64]) -> f64 {
+    let rows = plan.rows().iter().enumerate().map(|(row, part)| {
+        let bounds = part.operators.iter().map(|index| of_members[*index]);
+        if plan.reads_apart(row) { bounds.sum() } else { bounds.map(f64::sqrt).sum::<f64>().powi(2) }
+    });
+    rows.sum()
+}
+
+/// A bound of ‖A_i‖² for each member, infinite where there is none. Collective: yes, one scalar reduction.
 fn bounds_of_members<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<Vec<f64>, Error> {
     let mut bounds = vec![0.0; stack.count()];
     for (index, operator) in stack.local_operators() {
@@ -124,7 +136,7 @@ fn bounds_of_members<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) 
 ///
 /// Collective: yes. Cost: 30 `AᴴA`, and one `A_iᴴA_i` of members without negative entries.
 pub(crate) fn norm_squared_for_steps<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<f64, Error> {
-    let certain: f64 = bounds_of_members(stack)?.iter().sum();
+    let certain = bound_of_stack(stack.plan(), &bounds_of_members(stack)?);
     let mut power = Power::new(stack, &PowerParams::default());
     let rule = stop::any([stop::not_a_number(), stop::breakdown(), stop::iterations(30)]);
     let outcome = drive(&mut power, &*rule, &mut |_: &Progress| ())?;

@@ -144,12 +144,14 @@ fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
     method: &AnyMethod,
     rule: &dyn StopRule,
 ) -> Result<Vector<X>, Error> {
+    stack.expect_whole_model("the local mean")?;
     // nothing is sent inside these solves, so members may stop at different steps, by their own rank's clock too
     let groups = stack.plan().groups();
     let solve = |place: usize, group: &Stack<X, Y>, out: &mut [X]| -> Result<(), Fault> {
         let mut own = group.zero_data();
         for (to, from) in groups[place].operators.iter().enumerate() {
-            let (Some(to), Some(block)) = (own.block_slice_mut(to), y.block_slice(*from)) else {
+            let (Some(to), Some(block)) = (own.block_slice_mut(to), y.block_slice(stack.plan().entries()[*from].row))
+            else {
                 return Err(Fault::new("the measurements are not on this rank").in_operator(*from));
             };
             to.copy_from_slice(block);

@@ -3,11 +3,13 @@
 //! A [`Space`] is plain shared data. It is made once, alike on all ranks, never communicates and never allocates
 //! afterwards. Two spaces are compared by a stored hash.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Shape;
+use crate::error::Fault;
 
 /// Which ranks hold a block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,12 +39,30 @@ impl Placement {
             Placement::Among(ranks) => ranks.binary_search(&rank).is_ok(),
         }
     }
+    /// The ranks that hold the numbers, rising, of a team of `size`.
+    pub fn ranks(&self, size: usize) -> Vec<usize> {
+        match self {
+            Placement::Everywhere => (0..size).collect(),
+            Placement::On(owner) => vec![*owner],
+            Placement::Among(ranks) => ranks.to_vec(),
+        }
+    }
     /// The rank whose numbers count, of those that hold them: the first.
     pub fn owner(&self) -> usize {
         match self {
             Placement::Everywhere => 0,
             Placement::On(owner) => *owner,
             Placement::Among(ranks) => ranks.first().copied().unwrap_or(0),
+        }
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Placement::Everywhere => f.write_str("all ranks"),
+            Placement::On(owner) => write!(f, "rank {owner}"),
+            Placement::Among(ranks) => write!(f, "ranks {ranks:?}"),
         }
     }
 }
@@ -131,5 +151,25 @@ impl Space {
     /// Whether this is the same space.
     pub fn same(&self, other: &Space) -> bool {
         self.hash == other.hash
+    }
+
+    /// A fault that says what differs, if `got` is not this space; `what` names the vector.
+    pub fn expect(&self, got: &Space, what: &str) -> Result<(), Fault> {
+        if self.same(got) {
+            return Ok(());
+        }
+        let mut blocks = self.blocks.iter().zip(&got.blocks).enumerate();
+        let difference = if self.blocks.len() != got.blocks.len() {
+            format!("expected {} blocks, got {}", self.blocks.len(), got.blocks.len())
+        } else if self.len != got.len {
+            format!("expected {} numbers in all, got {}", self.len, got.len)
+        } else if let Some((index, (want, got))) = blocks.clone().find(|(_, (want, got))| want.shape != got.shape) {
+            format!("expected {} in block {index}, got {}", want.shape, got.shape)
+        } else if let Some((index, (want, got))) = blocks.find(|(_, (want, got))| want.placement != got.placement) {
+            format!("expected block {index} on {}, got it on {}", want.placement, got.placement)
+        } else {
+            "it is seen from another rank".into()
+        };
+        Err(Fault::new(format!("{what} is a vector of another space: {difference}")))
     }
 }

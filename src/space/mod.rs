@@ -3,15 +3,21 @@
 mod blas;
 mod layout;
 mod numbers;
+mod partition;
+mod ranges;
 mod shape;
 mod tile;
+mod tiling;
 mod vector;
 
 pub use blas::dot;
 pub(crate) use blas::{add, add_both};
 pub use layout::{Block, Placement, Space};
 pub use numbers::Numbers;
+pub use partition::Partition;
+pub use ranges::Ranges;
 pub use shape::{Dim, Shape};
 pub use tile::{Order, Selection, Tile};
+pub use tiling::Tiling;
 pub(crate) use vector::SPARE;
 pub use vector::Vector;

@@ -3,6 +3,8 @@
 //! Cutting is along named dimensions, contiguous (step 1) or interleaved (step = number of parts). A tile is the key
 //! that factory, readers and writers share, so each rank builds, reads and writes just its part.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::Shape;
@@ -98,6 +100,32 @@ impl Tile {
     /// The shape of the part.
     pub fn shape(&self) -> Shape {
         Shape::new(self.whole.dims().iter().zip(&self.selections).map(|(dim, s)| (dim.name.clone(), s.count)))
+    }
+
+    /// The places in the whole of what the part has, as runs of neighbours, in the part's order.
+    ///
+    /// ```
+    /// use stackphys::space::{Selection, Shape, Tile};
+    /// let image = Tile::whole(&Shape::new([("y", 3), ("x", 4)]));
+    /// let middle = image.clone().with(1, Selection { start: 1, step: 1, count: 2 });
+    /// assert_eq!(middle.runs().collect::<Vec<_>>(), [1..3, 5..7, 9..11]);
+    /// assert_eq!(image.runs().count(), 1);
+    /// ```
+    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        // whole dims at the end, and one more that is cut into neighbours, lie side by side
+        let sizes = self.whole.sizes();
+        let whole = |axis: &usize| self.selections[*axis] == Selection::all(sizes[*axis]);
+        let cut = (0..sizes.len()).rev().find(|axis| !whole(axis));
+        let from = match cut {
+            None => 0,
+            Some(axis) if self.selections[axis].step == 1 => axis,
+            Some(axis) => axis + 1,
+        };
+        let len: usize = self.selections[from..].iter().map(|selection| selection.count).product();
+        let mut firsts = self.clone();
+        firsts.selections[from..].iter_mut().for_each(|selection| selection.count = selection.count.min(1));
+        let starts: Vec<usize> = firsts.offsets().collect();
+        starts.into_iter().map(move |start| start..start + len)
     }
 
     /// The place of each element of the part in the whole (row-major), in the part's order.

@@ -35,6 +35,9 @@ pub struct Description {
     /// The group that it belongs to. The members of a group stay on one rank, and are solved as one where operators are
     /// solved by themselves. `None`: a group of its own.
     pub group: Option<String>,
+    /// The rank that it asks for. The members of a group ask for the same one, or leave it to one of them. `None`: the
+    /// [`Assignment`](super::Assignment) says.
+    pub rank: Option<usize>,
 }
 
 impl Description {
@@ -51,6 +54,7 @@ impl Description {
             cost: 1.0,
             normal: None,
             group: None,
+            rank: None,
         }
     }
 
@@ -66,7 +70,11 @@ impl Description {
     }
 }
 
-/// Makes the members of a stack by their index.
+/// What else is known of a member by its index, put into its description.
+pub(super) type Tell<'a> = Box<dyn Fn(usize, Description) -> Description + 'a>;
+
+/// Makes the members of a stack by their index. Ready-made ones: [`FromFn`], [`Listed`](super::Listed) and
+/// [`Tiles`](super::Tiles); all lead to the same plan.
 ///
 /// `describe` must answer alike on all ranks; a hash of the plan checks it. `build` is called by the owner only.
 pub trait Factory<X: Scalar, Y: Scalar<Real = X::Real> = X> {

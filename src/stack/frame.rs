@@ -1,10 +1,11 @@
-//! What every stack has, linear or smooth: a team, a plan, spaces, scratch, and the sum over operators.
+//! What every stack has, linear or smooth: a team, a plan, spaces, lanes with scratch, and the sum over operators.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::lanes::{Lanes, Terms};
 use super::measured::expect;
 use super::sharing::Sharing;
 use super::tree::Ordered;
@@ -25,17 +26,25 @@ pub struct Frame<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     range: Arc<Space>,
     /// This rank's operators among all, rising; what of `x` each of them reads, and to what of the measurements it adds.
     local: Vec<usize>,
-    reads: Vec<Window>,
-    writes: Vec<Window>,
+    views: Views,
     scratch: RefCell<Scratch<X, Y>>,
-    seconds: Seconds,
+    /// Seconds that this rank spent in sums over ranks.
+    in_sums: Cell<f64>,
     data: PhantomData<Y>,
 }
 
+/// What each operator of this rank sees of vectors, by its place among them. Lanes ask it.
+pub(super) struct Views {
+    reads: Vec<Window>,
+    writes: Vec<Window>,
+    /// The block of measurements that it adds to.
+    rows: Vec<usize>,
+}
+
 struct Scratch<X, Y> {
-    work: Work,
+    lanes: Lanes,
     sums: Sums<X>,
-    /// Where blocks of measurements are the sums of several operators'.
+    /// Where blocks of measurements are the sums of several operators', or stand in another order than these.
     rows: Option<Sharing<Y>>,
     /// One number for each block of measurements.
     numbers: Vec<f64>,
@@ -43,17 +52,10 @@ struct Scratch<X, Y> {
 
 /// How sums over operators are made.
 enum Sums<X> {
-    /// Every rank holds all of `x`: one reduction, or one ordered sum.
-    Whole(Ordered<X>),
+    /// Every rank holds all of `x`: one reduction, of what lanes have added, or one ordered sum.
+    Whole { of_lanes: Vec<Vec<X>>, ordered: Box<Ordered<X>> },
     /// Each rank holds blocks of `x`: among those that share a block.
     Blocks(Sharing<X>),
-}
-
-/// Where the time of a stack went, on this rank.
-#[derive(Debug, Default)]
-struct Seconds {
-    operators: Cell<f64>,
-    sums: Cell<f64>,
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
@@ -109,25 +111,30 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let range = Space::new(plan.data_blocks(), team.rank());
         let entries = || plan.owned_by(team.rank());
         let columns = plan.columns().len();
+        let local: Vec<usize> = entries().map(|(index, _)| index).collect();
+        let costs: Vec<f64> = entries().map(|(_, entry)| entry.description.cost).collect();
         let scratch = Scratch {
-            work: Work::default(),
+            lanes: Lanes::new(&local, &costs, plan.lanes()),
             sums: match plan.columns() {
-                [_] => Sums::Whole(Ordered::new(&owners)),
+                [_] => Sums::Whole { of_lanes: Vec::new(), ordered: Box::new(Ordered::new(&owners)) },
                 columns => Sums::Blocks(Sharing::new(&team, columns, &domain, &owners)),
             },
-            rows: plan.sums_in_rows().then(|| Sharing::new(&team, plan.rows(), &range, &owners)),
+            rows: (!plan.has_rows_in_order()).then(|| Sharing::new(&team, plan.rows(), &range, &owners)),
             numbers: Vec::new(),
         };
         Frame {
-            local: entries().map(|(index, _)| index).collect(),
-            reads: entries().map(|(_, entry)| Window::new(&entry.description.reads_of(columns), &domain)).collect(),
-            writes: entries().map(|(_, entry)| Window::new(&[entry.row], &range)).collect(),
+            views: Views {
+                reads: entries().map(|(_, entry)| Window::new(&entry.description.reads_of(columns), &domain)).collect(),
+                writes: entries().map(|(_, entry)| Window::new(&[entry.row], &range)).collect(),
+                rows: entries().map(|(_, entry)| entry.row).collect(),
+            },
+            local,
             domain,
             range,
             team,
             plan,
             scratch: RefCell::new(scratch),
-            seconds: Seconds::default(),
+            in_sums: Cell::default(),
             data: PhantomData,
         }
     }
@@ -168,19 +175,13 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     pub(crate) fn speaks_for(&self, block: usize) -> bool {
         self.range.blocks()[block].placement.owner() == self.team.rank()
     }
-    /// What one of this rank's operators adds to, by its place among them. Collective: no.
-    pub(super) fn row<'y>(&self, local: usize, y: &'y Vector<Y>) -> &'y [Y] {
-        y.block_slice(self.plan.entries()[self.local[local]].row).unwrap_or_default()
+    /// How many of this rank's operators run at once. Collective: no.
+    pub fn lanes(&self) -> usize {
+        self.scratch.borrow().lanes.count()
     }
-    /// Hands what one of this rank's operators reads to `read`, by its place among them. Collective: no.
-    pub(super) fn read<T>(
-        &self,
-        local: usize,
-        x: &Vector<X>,
-        work: &mut Work,
-        read: impl FnOnce(&[X], &mut Work) -> T,
-    ) -> T {
-        self.reads[local].read(x.as_slice(), work, read)
+    /// What each of this rank's operators sees of vectors.
+    pub(super) fn views(&self) -> &Views {
+        &self.views
     }
     /// A zero vector of the model.
     pub fn zero_model(&self) -> Vector<X> {
@@ -203,45 +204,39 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             None => self.plan.reduction(self.team.rank()),
         }
     }
-    /// Seconds that this rank spent in operators, and in sums over ranks.
+    /// Seconds that this rank spent in operators, all lanes at once, and in sums over ranks.
     pub fn seconds(&self) -> (f64, f64) {
-        (self.seconds.operators.get(), self.seconds.sums.get())
+        (self.scratch.borrow().lanes.seconds(), self.in_sums.get())
     }
 
     /// Does `action` on the clock of the operators. Collective: no.
     pub(super) fn in_operators(&self, action: impl FnOnce()) {
-        let begin = Instant::now();
-        action();
-        add_seconds(&self.seconds.operators, begin);
+        self.scratch.borrow_mut().lanes.timed(|_| action());
     }
 
     /// Fills the block of each operator of this rank; a fault empties the block and is noted. Collective: no; where blocks are
     /// sums of several operators' among the ranks that share them.
     ///
-    /// `fill(argument, local, block, work)` is told the place among this rank's operators.
-    pub(super) fn fill_blocks<A>(
+    /// `fill(argument, local, block, work)` is told the place among this rank's operators; lanes call it at once.
+    pub(super) fn fill_blocks<A: Sync>(
         &self,
         y: &mut Vector<Y>,
         argument: Result<A, Fault>,
-        mut fill: impl FnMut(&A, usize, &mut [Y], &mut Work) -> Result<(), Fault>,
+        fill: impl Fn(&A, usize, &mut [Y], &mut Work) -> Result<(), Fault> + Sync,
     ) {
         let argument = argument.and_then(|argument| self.expect_data(y, "y").map(|()| argument));
-        let Scratch { rows, work, .. } = &mut *self.scratch.borrow_mut();
-        let Some(rows) = rows else { return self.fill(y, argument, work, fill) };
-        let begin = Instant::now();
-        let in_operators = Cell::new(0.0);
+        let Scratch { rows, lanes, .. } = &mut *self.scratch.borrow_mut();
+        let Some(rows) = rows else { return self.fill(y, argument, lanes, fill) };
         let add_term = |argument: &A, local: usize, row: &mut [Y], work: &mut Work| {
-            let begin = Instant::now();
             let mut given = work.take("what an operator adds to its row", row.len());
             let filled = fill(argument, local, &mut given, work);
             if filled.is_ok() {
                 add(&given, row);
             }
             work.give("what an operator adds to its row", given);
-            add_seconds(&in_operators, begin);
             filled
         };
-        let (mut nothing, mut add_term) = (None, add_term);
+        let mut nothing = None;
         let y = match &argument {
             Ok(_) => y,
             Err(fault) => {
@@ -249,110 +244,117 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
                 nothing.insert(self.zero_data())
             }
         };
-        let summed = rows.sum(&self.team, y, &self.local, &self.writes, work, |local, row, work| {
+        let terms = |local: usize, row: &mut [Y], work: &mut Work| {
             argument.as_ref().map_or(Ok(()), |argument| add_term(argument, local, row, work))
+        };
+        let summed = self.on_the_clock(lanes, |lanes| {
+            rows.sum(&self.team, y, &self.local, &self.views.writes, lanes, Terms::AtOnce(&terms))
         });
         if let Err(error) = summed {
             self.team.note(error.into_fault());
         }
-        self.count_seconds(in_operators.get(), begin);
     }
 
-    /// Adds the time since `begin` to that of operators and of sums.
-    fn count_seconds(&self, in_operators: f64, begin: Instant) {
-        self.seconds.operators.set(self.seconds.operators.get() + in_operators);
-        self.seconds.sums.set(self.seconds.sums.get() + begin.elapsed().as_secs_f64() - in_operators);
+    /// Adds what `sum` takes beside its operators to the time of sums.
+    fn on_the_clock<T>(&self, lanes: &mut Lanes, sum: impl FnOnce(&mut Lanes) -> T) -> T {
+        let (begin, before) = (Instant::now(), lanes.seconds());
+        let done = sum(lanes);
+        let in_operators = lanes.seconds() - before;
+        self.in_sums.set(self.in_sums.get() + begin.elapsed().as_secs_f64() - in_operators);
+        done
     }
 
     /// Fills a vector of parts by what `add_part(argument, local, block, work)` adds to zeros. Collective: yes, one scalar
     /// reduction, which settles.
-    pub(super) fn fill_parts<A>(
+    pub(super) fn fill_parts<A: Sync>(
         &self,
         parts: &mut Vector<X>,
         argument: Result<A, Fault>,
-        mut add_part: impl FnMut(&A, usize, &mut [X], &mut Work) -> Result<(), Fault>,
+        add_part: impl Fn(&A, usize, &mut [X], &mut Work) -> Result<(), Fault> + Sync,
     ) -> Result<(), Error> {
         let expected = self.parts_space();
         let fits = argument.and_then(|argument| expect(parts.space(), &expected, "the result").map(|()| argument));
-        let work = &mut self.scratch.borrow_mut().work;
-        self.fill(parts, fits, work, |argument, local, block, work| {
+        let lanes = &mut self.scratch.borrow_mut().lanes;
+        self.fill(parts, fits, lanes, |argument, local, block, work| {
             block.fill(X::default());
             add_part(argument, local, block, work)
         });
         self.team.settle()
     }
 
-    fn fill<S: Scalar, A>(
+    /// Fills the blocks of a vector that has one for each operator, on its owner.
+    fn fill<S: Scalar, A: Sync>(
         &self,
         y: &mut Vector<S>,
         argument: Result<A, Fault>,
-        work: &mut Work,
-        mut fill: impl FnMut(&A, usize, &mut [S], &mut Work) -> Result<(), Fault>,
+        lanes: &mut Lanes,
+        fill: impl Fn(&A, usize, &mut [S], &mut Work) -> Result<(), Fault> + Sync,
     ) {
-        let begin = Instant::now();
         let argument = match argument {
             Ok(argument) => argument,
             Err(fault) => return self.team.note(fault),
         };
-        for (local, index) in self.local.iter().enumerate() {
-            let Some(block) = y.block_slice_mut(*index) else { continue };
-            if let Err(fault) = fill(&argument, local, block, work) {
-                block.fill(S::default());
-                self.team.note(fault.in_operator(*index));
-            }
-        }
-        add_seconds(&self.seconds.operators, begin);
+        let (space, operators) = (y.space().clone(), &self.local);
+        let block = |local: usize| space.local(*operators.get(local)?);
+        let begin = |local: usize| block(local).map_or(0, |block| block.start);
+        lanes.run(
+            &self.team,
+            y.as_mut_slice(),
+            |lane| begin(lane.first),
+            |lane, blocks| {
+                let start = begin(lane.first);
+                lane.each(|local, work| {
+                    let Some(block) = block(local) else { return Ok(()) };
+                    let block = &mut blocks[block.start - start..block.end - start];
+                    let filled = fill(&argument, local, block, work);
+                    if filled.is_err() {
+                        block.fill(S::default());
+                    }
+                    filled
+                });
+            },
+        );
     }
 
     /// `out ← Σ` over all operators of what `add_term(argument, local, out, work)` adds, with the place among this rank's
-    /// operators. A fault instead of an argument takes part in the sum.
+    /// operators; lanes call it at once. A fault instead of an argument takes part in the sum.
     ///
     /// Collective: yes, one vector reduction, which settles; of an `x` that is cut one for each set of ranks that shares
     /// blocks, which does not.
-    pub(super) fn sum_over_local<A>(
+    pub(super) fn sum_over_local<A: Sync>(
         &self,
         out: &mut Vector<X>,
         argument: Result<A, Fault>,
-        mut add_term: impl FnMut(&A, usize, &mut [X], &mut Work) -> Result<(), Fault>,
+        add_term: impl Fn(&A, usize, &mut [X], &mut Work) -> Result<(), Fault> + Sync,
     ) -> Result<(), Error> {
-        let _span = tracing::trace_span!("sum over operators").entered();
-        let begin = Instant::now();
         let argument = argument.and_then(|argument| self.expect_model(out, "the result").map(|()| argument));
-        let mut nothing = None;
-        let out = match &argument {
-            Ok(_) => out,
+        match &argument {
+            Ok(argument) => self.sum_terms(
+                out,
+                Terms::AtOnce(&|local, out: &mut [X], work: &mut Work| add_term(argument, local, out, work)),
+            ),
             Err(fault) => {
                 self.team.note(fault.clone());
                 // the lengths that the others reduce follow from the plan, not from what was passed here
-                nothing.insert(self.zero_model())
+                self.sum_terms(&mut self.zero_model(), Terms::AtOnce(&|_, _: &mut [X], _: &mut Work| Ok(())))
             }
-        };
-        let Scratch { work, sums, .. } = &mut *self.scratch.borrow_mut();
-        let in_operators = Cell::new(0.0);
-        let mut add_term = |local: usize, out: &mut [X], work: &mut Work| {
-            let begin = Instant::now();
-            let done = argument.as_ref().map_or(Ok(()), |argument| add_term(argument, local, out, work));
-            add_seconds(&in_operators, begin);
-            done
-        };
-        let summed = match (sums, self.team.summation()) {
-            (Sums::Whole(_), Summation::Fast) => {
+        }
+    }
+
+    /// `out ← Σ` over all operators of what the terms are.
+    fn sum_terms(&self, out: &mut Vector<X>, terms: Terms<X>) -> Result<(), Error> {
+        let _span = tracing::trace_span!("sum over operators").entered();
+        let Scratch { lanes, sums, .. } = &mut *self.scratch.borrow_mut();
+        let Frame { team, local, views: Views { reads, .. }, .. } = self;
+        self.on_the_clock(lanes, |lanes| match (sums, team.summation()) {
+            (Sums::Whole { of_lanes, .. }, Summation::Fast) => {
                 out.fill(X::default());
-                for local in 0..self.local.len() {
-                    if let Err(fault) = add_term(local, out.as_mut_slice(), work) {
-                        self.team.note(fault.in_operator(self.local[local]));
-                    }
-                }
-                self.team.sum_vector(out)
+                lanes.add(team, reads, out.as_mut_slice(), of_lanes, terms);
+                team.sum_vector(out)
             }
-            (Sums::Whole(ordered), Summation::Ordered) => ordered.sum(&self.team, out, |index, sum| {
-                let local = self.local.binary_search(&index).unwrap_or_default();
-                add_term(local, sum, work)
-            }),
-            (Sums::Blocks(columns), _) => columns.sum(&self.team, out, &self.local, &self.reads, work, add_term),
-        };
-        self.count_seconds(in_operators.get(), begin);
-        summed
+            (Sums::Whole { ordered, .. }, Summation::Ordered) => ordered.sum_terms(team, out, local, lanes, terms),
+            (Sums::Blocks(columns), _) => columns.sum(team, out, local, reads, lanes, terms),
+        })
     }
 
     /// Settles where sums over operators do not. Collective: only of an `x` that is cut, then one scalar reduction.
@@ -360,7 +362,8 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         if self.plan.columns().len() == 1 { Ok(()) } else { self.team.settle() }
     }
 
-    /// `out ← Σ` over all operators of what `add_term(index, out)` adds, with the index among all operators.
+    /// `out ← Σ` over all operators of what `add_term(index, out)` adds, with the index among all operators, one after the
+    /// other.
     ///
     /// Collective: yes, one vector reduction, which settles.
     pub(crate) fn sum_over_operators(
@@ -368,7 +371,14 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         out: &mut Vector<X>,
         mut add_term: impl FnMut(usize, &mut [X]) -> Result<(), Fault>,
     ) -> Result<(), Error> {
-        self.sum_over_local(out, Ok(()), |(), local, out, _| add_term(self.local[local], out))
+        let mut add_term = |local: usize, out: &mut [X], _: &mut Work| add_term(self.local[local], out);
+        match self.expect_model(out, "the result") {
+            Ok(()) => self.sum_terms(out, Terms::OneByOne(&mut add_term)),
+            Err(fault) => {
+                self.team.note(fault);
+                self.sum_terms(&mut self.zero_model(), Terms::OneByOne(&mut |_, _, _| Ok(())))
+            }
+        }
     }
 
     /// A zero for each block of measurements, in memory that is used again.
@@ -383,6 +393,20 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         self.scratch.borrow_mut().numbers = numbers;
     }
 
+    /// An error where `x` is cut into blocks or measurements are sums of several operators', for what takes each operator by
+    /// itself. Collective: yes; it follows from the plan, so nothing is sent unless it is an error.
+    pub(crate) fn expect_whole_model(&self, what: &str) -> Result<(), Error> {
+        let blocks = self.plan.columns().len();
+        if blocks == 1 && !self.plan.sums_in_rows() {
+            return Ok(());
+        }
+        let text = match blocks {
+            1 => format!("{what} takes each operator by itself, here several add to the same measurements"),
+            _ => format!("{what} is of the whole of x, here x is cut into {blocks} blocks"),
+        };
+        self.team.agree(Err(Fault::new(text).in_phase(Phase::Solve).hint("leave it out")))
+    }
+
     /// A fault if a vector is not one of the model.
     pub(super) fn expect_model(&self, x: &Vector<X>, what: &str) -> Result<(), Fault> {
         expect(x.space(), &self.domain, what)
@@ -393,6 +417,23 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
     }
 }
 
-fn add_seconds(to: &Cell<f64>, since: Instant) {
-    to.set(to.get() + since.elapsed().as_secs_f64());
+impl Views {
+    /// Hands what an operator reads to `read`. Collective: no.
+    pub fn read<S: Scalar, T>(
+        &self,
+        local: usize,
+        x: &[S],
+        work: &mut Work,
+        read: impl FnOnce(&[S], &mut Work) -> T,
+    ) -> T {
+        self.reads[local].read(x, work, read)
+    }
+    /// Which block of measurements an operator adds to. Collective: no.
+    pub fn row_of(&self, local: usize) -> usize {
+        self.rows[local]
+    }
+    /// The numbers of that block. Collective: no.
+    pub fn row<'y, S>(&self, local: usize, y: &'y [S]) -> &'y [S] {
+        self.writes[local].slice(y)
+    }
 }

@@ -89,6 +89,21 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         Ok(block)
     }
 
+    /// One block of `x` on rank 0; nothing elsewhere. Collective: yes, one gather, where rank 0 does not hold it.
+    pub(crate) fn model_block_on_rank_0<'x>(&self, x: &'x Vector<X>, index: usize) -> Cow<'x, [X]> {
+        let block = &self.domain().blocks()[index];
+        let (owner, rank) = (block.placement.owner(), self.team().rank());
+        let own = x.block_slice(index).unwrap_or_default();
+        if owner == 0 {
+            return if rank == 0 { own.into() } else { Cow::default() };
+        }
+        let mut counts = vec![0; self.team().size()];
+        counts[owner] = block.shape.len();
+        let mut here = vec![X::default(); if rank == 0 { block.shape.len() } else { 0 }];
+        self.team().gather(if rank == owner { own } else { &[] }, &mut here, &counts, Some(0));
+        here.into()
+    }
+
     fn block_from_owner(&self, y: &Vector<Y>, index: usize, block: &mut [Y]) {
         if let Some(own) = y.block_slice(index) {
             block.copy_from_slice(own);

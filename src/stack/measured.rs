@@ -136,19 +136,7 @@ impl std::fmt::Display for Form {
 
 /// A fault if a space is not the one that is wanted.
 pub(super) fn expect(got: &Space, want: &Space, what: &str) -> Result<(), Fault> {
-    if got.same(want) {
-        return Ok(());
-    }
-    let mut blocks = want.blocks().iter().zip(got.blocks()).enumerate();
-    let difference = if want.blocks().len() != got.blocks().len() {
-        format!("expected {} blocks, got {}", want.blocks().len(), got.blocks().len())
-    } else if want.len() != got.len() {
-        format!("expected {} numbers in all, got {}", want.len(), got.len())
-    } else if let Some((index, (want, got))) = blocks.find(|(_, (want, got))| want.shape != got.shape) {
-        format!("expected {} in block {index}, got {}", want.shape, got.shape)
-    } else {
-        "its blocks belong to other ranks".into()
-    };
-    Err(Fault::new(format!("{what} is a vector of another space: {difference}"))
-        .hint("make vectors of the model with `zero_model`, of the data with `zero_data`, of this stack"))
+    want.expect(got, what).map_err(|fault| {
+        fault.hint("make vectors of the model with `zero_model`, of the data with `zero_data`, of this stack")
+    })
 }

@@ -1,10 +1,9 @@
 //! One operator of a stack, as its owner calls it: guarded against panics, counted, timed.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::error::{Fault, Phase};
@@ -36,15 +35,15 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 /// How often a member was applied, and for how long.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub calls: Cell<u64>,
-    pub seconds: Cell<f64>,
+    pub calls: AtomicU64,
+    pub nanoseconds: AtomicU64,
 }
 
 /// An operator with its index in the stack.
 pub(crate) struct Member<X: Scalar, Y: Scalar<Real = X::Real>> {
     pub index: usize,
     pub name: String,
-    pub operator: Rc<dyn LinearOperator<X, Y>>,
+    pub operator: Arc<dyn LinearOperator<X, Y>>,
     pub counters: Counters,
 }
 
@@ -79,8 +78,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Member<X, Y> {
             fault.text = format!("`{}`: {}", self.name, fault.text);
             fault.in_operator(self.index).in_phase(phase)
         });
-        self.counters.calls.set(self.counters.calls.get() + 1);
-        self.counters.seconds.set(self.counters.seconds.get() + begin.elapsed().as_secs_f64());
+        let Counters { calls, nanoseconds } = &self.counters;
+        calls.fetch_add(1, Ordering::Relaxed);
+        nanoseconds.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
         done
     }
 }

@@ -7,24 +7,30 @@ mod assign;
 mod factory;
 mod frame;
 mod gather;
+mod lanes;
+mod listed;
 mod measured;
 mod member;
 mod noisy;
 mod parts;
 mod plan;
+mod rank_matrix;
 mod sharing;
 mod smooth;
+mod tiles;
 mod tree;
 mod window;
 
 use std::cell::RefCell;
 use std::ops::Deref;
-use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 pub use assign::Assignment;
+use factory::Tell;
 pub use factory::{Description, Factory, FromFn};
 pub use frame::Frame;
 pub use gather::Gather;
+pub use listed::Listed;
 pub use measured::Measured;
 use member::Member;
 pub(crate) use member::guarded;
@@ -32,7 +38,9 @@ pub(crate) use member::guarded;
 pub(crate) use member::panic_is_caught;
 pub use parts::{Combine, Place};
 pub use plan::{BlockPlan, Entry, Group, NormalKind, Part, PlanOptions, human_bytes};
+pub use rank_matrix::ranks_of_tiles;
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
+pub use tiles::Tiles;
 
 use crate::comm::Team;
 use crate::error::{Error, Fault, Phase};
@@ -44,6 +52,9 @@ use crate::space::{Vector, dot};
 ///
 /// Vectors of the model are replicated: all ranks hold the same numbers. Vectors of the data are cut: each rank holds the
 /// blocks of its operators. Any number of ranks gives the same answer: ranks without operators take part in the sums.
+///
+/// Operators of a rank run at once in as many lanes as [`PlanOptions::lanes`] says, on the pool of threads in which the stack
+/// is called.
 ///
 /// A fault of one operator becomes the same [`Error`] on all ranks, and the stack can be used again.
 ///
@@ -63,7 +74,7 @@ use crate::space::{Vector, dot};
 /// ```
 pub struct Stack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     frame: Frame<X, Y>,
-    members: Vec<Rc<Member<X, Y>>>,
+    members: Vec<Member<X, Y>>,
     /// `AᴴA` of all members of all ranks as one, where the plan merges them.
     merged: Option<RefCell<DiagonalNormal<X>>>,
     /// Measurements on the way from `A` to `Aᴴ`, where they must be complete in between.
@@ -95,7 +106,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         let members = Frame::<X, Y>::build_members(&team, &plan, |index, described| {
             let operator = factory.build(index)?;
             described.expect_built(operator.domain(), operator.range())?;
-            Ok(Rc::new(Member::new(index, described.name.clone(), operator)))
+            Ok(Member::new(index, described.name.clone(), operator))
         })?;
         let mut stack = Stack { frame: Frame::new(team, plan), members, merged: None, data: RefCell::default() };
         if let Some(basis) = stack.plan().merged() {
@@ -107,8 +118,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// The sum of all members' `AᴴA`. Collective: yes, one vector reduction.
     fn merge(&self, basis: Basis) -> Result<DiagonalNormal<X>, Error> {
         let mut weights = self.zero_sum();
+        let members = &self.members;
         self.sum_over_local(&mut weights, Ok(()), |(), local, sum, _| {
-            let member = &self.members[local];
+            let member = &members[local];
             let spectrum = guarded(|| {
                 let known = member.operator.normal_spectrum(basis).filter(|known| known.len() == sum.len());
                 known.ok_or_else(|| {
@@ -138,7 +150,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         let descriptions = operators.iter().map(|index| {
             let of_group = |block| blocks.binary_search(&block).unwrap_or_default();
             let reads = reads(index).into_iter().map(of_group).collect();
-            Description { reads, row: None, ..entries[*index].description.clone() }
+            Description { reads, row: None, rank: None, ..entries[*index].description.clone() }
         });
         let shapes = blocks.iter().map(|block| columns[*block].shape.clone()).collect();
         BlockPlan::with_blocks::<X>(shapes, descriptions.collect(), 1, options)
@@ -152,12 +164,12 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         let groups = self.plan().groups().iter().enumerate();
         groups.filter(move |(_, group)| here(&group.operators)).map(move |(place, group)| {
             let summation = self.team().summation();
-            let options = PlanOptions { summation, ..PlanOptions::default() };
+            let options = PlanOptions { summation, lanes: self.plan().lanes(), ..PlanOptions::default() };
             let plan = self.plan_of_group(&group.operators, options).unwrap_or_else(|_| self.plan().clone());
             let team = Team::solo().with_summation(summation).with_clock_of(self.team());
             let member = |(to, index): (usize, &usize)| {
                 let local = self.local_indices().binary_search(index).ok()?;
-                Some(Rc::new(self.members[local].at(to)))
+                Some(self.members[local].at(to))
             };
             let members = group.operators.iter().enumerate().filter_map(member).collect();
             (place, Stack { frame: Frame::new(team, plan), members, merged: None, data: RefCell::default() })
@@ -193,8 +205,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     pub fn forward_unsettled(&self, x: &Vector<X>, y: &mut Vector<Y>) {
         let _span = tracing::trace_span!("forward").entered();
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
+        let (members, views, x) = (&self.members, self.views(), x.as_slice());
         self.fill_blocks(y, fits, |(), local, block, work| {
-            self.read(local, x, work, |x, work| self.members[local].forward(x, block, work))
+            views.read(local, x, work, |x, work| members[local].forward(x, block, work))
         });
     }
 
@@ -208,7 +221,10 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// `x = Aᴴ y`; of an `x` that is cut a fault stays pending until the next agreement. For methods.
     pub fn adjoint_unsettled(&self, y: &(impl Measured<Y> + ?Sized), x: &mut Vector<X>) -> Result<(), Error> {
         let y = y.on(self.range(), "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.sum_over_local(x, y, |y, local, out, work| self.members[local].adjoint_add(self.row(local, y), out, work))
+        let (members, views) = (&self.members, self.views());
+        self.sum_over_local(x, y, |y, local, out, work| {
+            members[local].adjoint_add(views.row(local, y.as_slice()), out, work)
+        })
     }
 
     /// `out = Aᴴ A x = Σ A_iᴴ A_i x`. Collective: yes, one vector reduction, which settles; where the plan has
@@ -225,8 +241,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
             if self.plan().sums_in_rows() {
                 return self.through_rows(x, out, fits, |_, _| Ok(()));
             }
+            let (members, views, x) = (&self.members, self.views(), x.as_slice());
             return self.sum_over_local(out, fits, |(), local, out, work| {
-                self.read(local, x, work, |x, work| self.members[local].normal_add(x, out, work))
+                views.read(local, x, work, |x, work| members[local].normal_add(x, out, work))
             });
         };
         match fits.and(self.expect_model(out, "the result")) {
@@ -243,16 +260,16 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         self.forward(&x, out)
     }
 
-    /// `out = Σ A_iᴴ g_i(A_i x)`: each block `A_i x` is handed to `change(index, block)`, which turns it into what the
+    /// `out = Σ A_iᴴ g_i(A_i x)`: each block of `A x` is handed to `change(index, block)`, which turns it into what the
     /// adjoint is applied to and returns a number; the result is the sum of these numbers over all operators.
     ///
     /// So a gradient needs no vector of the data. Collective: yes, one vector reduction and one scalar one. Memory: the
-    /// largest block of one operator.
+    /// largest block of one operator, for each lane; lanes call `change` at once.
     pub fn forward_then_adjoint(
         &self,
         x: &Vector<X>,
         out: &mut Vector<X>,
-        change: impl FnMut(usize, &mut [Y]) -> Result<f64, Fault>,
+        change: impl Fn(usize, &mut [Y]) -> Result<f64, Fault> + Sync,
     ) -> Result<f64, Error> {
         self.change_between(x, out, Ok(()), change)
     }
@@ -286,31 +303,35 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         x: &Vector<X>,
         out: &mut Vector<X>,
         fits: Result<(), Fault>,
-        mut change: impl FnMut(usize, &mut [Y]) -> Result<f64, Fault>,
+        change: impl Fn(usize, &mut [Y]) -> Result<f64, Fault> + Sync,
     ) -> Result<f64, Error> {
         let fits = self.expect_model(x, "x").and(fits).map_err(|fault| fault.in_phase(Phase::Normal));
-        let mut numbers = self.take_numbers();
-        let mut change = |block: usize, data: &mut [Y]| {
+        let (range, rank) = (&**self.range(), self.team().rank());
+        let numbers = Mutex::new(self.take_numbers());
+        let change = |block: usize, data: &mut [Y]| {
             let number = change(block, data)?;
-            if self.speaks_for(block) {
-                numbers[block] = number;
+            // of all that hold a block one speaks
+            if range.blocks()[block].placement.owner() == rank {
+                numbers.lock().unwrap_or_else(PoisonError::into_inner)[block] = number;
             }
             Ok(())
         };
         let done = if self.plan().sums_in_rows() {
             self.through_rows(x, out, fits, change)
         } else {
+            let (members, views, x) = (&self.members, self.views(), x.as_slice());
             self.sum_over_local(out, fits, |(), local, out, work| {
-                let member = &self.members[local];
+                let member = &members[local];
                 let mut data = work.take::<Y>("A x", member.operator.range().len());
-                let done = self
+                let done = views
                     .read(local, x, work, |x, work| member.forward(x, &mut data, work))
-                    .and_then(|()| change(member.index, &mut data))
+                    .and_then(|()| change(views.row_of(local), &mut data))
                     .and_then(|()| member.adjoint_add(&data, out, work));
                 work.give("A x", data);
                 done
             })
         };
+        let mut numbers = numbers.into_inner().unwrap_or_else(PoisonError::into_inner);
         // one owner each: exact, so the same bits on any number of ranks
         let done = done.and_then(|()| self.team().sum_in_place(&mut numbers));
         let sum = numbers.iter().sum();

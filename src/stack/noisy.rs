@@ -7,7 +7,7 @@ use crate::scalar::Scalar;
 use crate::space::Vector;
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
-    /// `y = noise_i(A_i x)` for each operator; one without noise stays clean. Draws depend on (seed, operator, element), so
+    /// `y = noise_i(A_i x)` for each block of measurements; one without noise stays clean. Draws depend on (seed, block, element), so
     /// the result is the same on any number of ranks.
     ///
     /// Collective: yes, one scalar reduction, which settles. Errors: those of the operators; counts of negative or complex
@@ -37,10 +37,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
         seed: u64,
     ) -> Result<(), Error> {
         self.forward_unsettled(x, y);
-        for index in 0..self.count() {
+        for index in 0..self.blocks() {
             let (Some(noise), Some(block)) = (noise(index), y.block_slice_mut(index)) else { continue };
             if let Err(fault) = noise.disturb(block, seed, index) {
-                self.team().note(fault.in_operator(index).in_phase(Phase::Forward));
+                let operator = self.plan().rows()[index].operators[0];
+                self.team().note(fault.in_operator(operator).in_phase(Phase::Forward));
             }
         }
         self.team().settle()

@@ -92,11 +92,14 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             self.concatenated(blocks, root, &mut all);
             return Ok(all);
         }
-        let weight = if combine == Combine::Mean { 1.0 / self.count() as f64 } else { 1.0 };
         let mut sum = Vector::<S>::zeros(&Space::replicated(shape));
         let block = |index: usize| blocks.block_slice(index).unwrap_or_default();
+        let owners: Vec<usize> = blocks.space().blocks().iter().map(|block| block.placement.owner()).collect();
+        let weight = if combine == Combine::Mean { 1.0 / owners.len() as f64 } else { 1.0 };
+        let rank = self.team().rank();
         let add_here = |sum: &mut Vector<S>| {
-            self.local_indices().iter().for_each(|index| add(block(*index), sum.as_mut_slice()));
+            let here = (0..owners.len()).filter(|index| owners[*index] == rank);
+            here.for_each(|index| add(block(index), sum.as_mut_slice()));
         };
         match (place, self.team().summation()) {
             (Place::Here, _) => add_here(&mut sum),
@@ -105,7 +108,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
                 self.team().sum_vector(&mut sum)?;
             }
             (_, Summation::Ordered) => {
-                Ordered::new(&self.plan().owners()).sum(self.team(), &mut sum, |index, sum| {
+                Ordered::new(&owners).sum(self.team(), &mut sum, |index, sum| {
                     add(block(index), sum);
                     Ok(())
                 })?;
@@ -125,9 +128,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
             return Err(Fault::new(text).hint("ranks count from zero"));
         }
         let blocks = space.blocks();
-        let owners = self.plan().owners();
-        let placed = blocks.iter().map(|block| block.placement.clone()).eq(owners.into_iter().map(Placement::On));
-        if !placed {
+        let owners = self.plan().owners().into_iter().map(Placement::On);
+        let placed = blocks.iter().map(|block| block.placement.clone()).eq(owners);
+        let apart = blocks.iter().all(|block| matches!(block.placement, Placement::On(_)));
+        let measured = apart && space.same(self.range());
+        if !(placed || measured) {
             let text =
                 format!("expected a vector with a block for each of the {} operators, on its owner", self.count());
             return Err(Fault::new(text).hint("make it with `zero_data` or `zero_parts` of this stack"));
@@ -151,15 +156,19 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Stack<X, Y> {
     /// settles; no vector is sent.
     pub fn adjoint_parts(&self, y: &(impl Measured<Y> + ?Sized), parts: &mut Vector<X>) -> Result<(), Error> {
         let y = y.on(self.range(), "y").map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.fill_parts(parts, y, |y, local, out, work| self.members[local].adjoint_add(self.row(local, y), out, work))
+        let (members, views) = (&self.members, self.views());
+        self.fill_parts(parts, y, |y, local, out, work| {
+            members[local].adjoint_add(views.row(local, y.as_slice()), out, work)
+        })
     }
 
     /// `parts_i = A_iᴴ A_i x`, in a vector of [`zero_parts`](Frame::zero_parts). Collective: yes, one scalar reduction, which
     /// settles; no vector is sent.
     pub fn normal_parts(&self, x: &Vector<X>, parts: &mut Vector<X>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Normal));
+        let (members, views, x) = (&self.members, self.views(), x.as_slice());
         self.fill_parts(parts, fits, |(), local, out, work| {
-            self.read(local, x, work, |x, work| self.members[local].normal_add(x, out, work))
+            views.read(local, x, work, |x, work| members[local].normal_add(x, out, work))
         })
     }
 }
@@ -169,6 +178,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// scalar reduction, which settles; no vector is sent.
     pub fn vjp_parts(&self, at: &Points, dy: &(impl Measured<Y> + ?Sized), parts: &mut Vector<X>) -> Result<(), Error> {
         let dy = self.expect_points(at).and(dy.on(self.range(), "dy")).map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.fill_parts(parts, dy, |dy, local, out, work| self.vjp_add(local, at, dy, out, work))
+        let (members, views) = (&self.members, self.views());
+        self.fill_parts(parts, dy, |dy, local, out, work| {
+            members[local].vjp_add(&at.0[local], views.row(local, dy.as_slice()), out, work)
+        })
     }
 }

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Description, tree};
+use super::{Assignment, Description, lanes, tree};
 use crate::comm::{MESSAGE, Reduction, Summation};
 use crate::error::Fault;
 use crate::operator::Basis;
@@ -18,7 +19,7 @@ use crate::scalar::Scalar;
 use crate::space::{Block, Placement, SPARE, Shape};
 
 /// Options of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlanOptions {
     /// How operators are dealt to ranks.
     pub assignment: Assignment,
@@ -28,6 +29,22 @@ pub struct PlanOptions {
     pub reduction: Reduction,
     /// Whether normal operators are merged.
     pub normal: NormalKind,
+    /// How many operators of a rank may run at once, on the pool of threads in which the stack is called: each lane has
+    /// scratch of its own, and with fast summation a sum of its own, whose last bits depend on the number of lanes. The stack's
+    /// groups have as many. None is as good as one.
+    pub lanes: usize,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions {
+            assignment: Assignment::default(),
+            summation: Summation::default(),
+            reduction: Reduction::default(),
+            normal: NormalKind::default(),
+            lanes: 1,
+        }
+    }
 }
 
 /// How `AᴴA` of a stack is applied.
@@ -75,6 +92,7 @@ pub struct Entry {
     /// The rank that builds it and holds what it reads and writes.
     pub owner: usize,
     /// The block of measurements that it adds to.
+    #[serde(rename = "adds_to")]
     pub row: usize,
 }
 
@@ -115,6 +133,7 @@ pub struct BlockPlan {
     scalar: String,
     scalar_bytes: u64,
     ordered: bool,
+    lanes: usize,
     /// The basis of the one diagonal that all normal operators are merged into.
     merged: Option<Basis>,
 }
@@ -128,7 +147,7 @@ impl BlockPlan {
     /// The plan for members that read blocks of `x`. No blocks: one, the domain of all members.
     pub fn with_blocks<S: Scalar>(
         blocks: Vec<Shape>,
-        members: Vec<Description>,
+        mut members: Vec<Description>,
         ranks: usize,
         options: PlanOptions,
     ) -> Result<Self, Fault> {
@@ -141,17 +160,13 @@ impl BlockPlan {
         }
         let (rows, row_of) = rows_of(&members)?;
         let groups = groups_of(&members);
-        let cost = |group: &Group| group.operators.iter().map(|index| members[*index].cost).sum();
-        let of_groups = options.assignment.owners(&groups.iter().map(cost).collect::<Vec<f64>>(), ranks);
-        let mut owners = vec![0; members.len()];
-        for (group, owner) in groups.iter().zip(of_groups) {
-            group.operators.iter().for_each(|index| owners[*index] = owner);
-        }
+        let owners = owners_of(&groups, &members, ranks, options.assignment)?;
         let mut readers = vec![Vec::new(); blocks.len()];
-        for (index, member) in members.iter().enumerate() {
-            for block in member.reads_of(blocks.len()) {
-                readers[block].push(index);
-            }
+        for (index, (member, row)) in members.iter_mut().zip(&row_of).enumerate() {
+            // in so many words, so that one problem has one plan, however it was told
+            member.reads = member.reads_of(blocks.len());
+            member.row = Some(*row);
+            member.reads.iter().for_each(|block| readers[*block].push(index));
         }
         let columns = parts(blocks, readers, &owners);
         // without blocks every rank has the whole of x, with operators or without
@@ -160,7 +175,7 @@ impl BlockPlan {
             _ => columns,
         };
         let (shapes, writers) = rows.iter().map(|row| (members[row[0]].range.clone(), row.clone())).unzip();
-        let basis = first.normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
+        let basis = members[0].normal.filter(|basis| members.iter().all(|member| member.normal == Some(*basis)));
         let merged =
             basis.filter(|_| options.normal == NormalKind::Auto && columns.len() == 1 && rows.len() == members.len());
         let domain = match columns.as_slice() {
@@ -179,6 +194,7 @@ impl BlockPlan {
             scalar: S::NAME.into(),
             scalar_bytes: size_of::<S>() as u64,
             ordered: options.summation == Summation::Ordered,
+            lanes: options.lanes.max(1),
             merged,
         })
     }
@@ -195,6 +211,10 @@ impl BlockPlan {
     pub fn merged(&self) -> Option<Basis> {
         self.merged
     }
+    /// How many operators of a rank may run at once.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
     /// The blocks of `x`.
     pub fn columns(&self) -> &[Part] {
         &self.columns
@@ -206,6 +226,17 @@ impl BlockPlan {
     /// Whether some block of measurements is the sum of several operators'.
     pub fn sums_in_rows(&self) -> bool {
         self.rows.len() < self.entries.len()
+    }
+    /// Whether the operators that add to a block of measurements all read different blocks of `x`.
+    pub fn reads_apart(&self, row: usize) -> bool {
+        let operators = &self.rows[row].operators;
+        let reads = operators.iter().flat_map(|index| self.entries[*index].description.reads_of(self.columns.len()));
+        let mut seen = std::collections::HashSet::new();
+        operators.len() == 1 || reads.into_iter().all(|block| seen.insert(block))
+    }
+    /// Whether each operator has a block of measurements of its own, in the order of operators.
+    pub(super) fn has_rows_in_order(&self) -> bool {
+        self.entries.iter().enumerate().all(|(index, entry)| entry.row == index)
     }
     /// The shape of `x`; of an `x` of several blocks all their numbers one after the other.
     pub fn domain(&self) -> &Shape {
@@ -279,23 +310,52 @@ impl BlockPlan {
     fn real_bytes(&self) -> u64 {
         if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes }
     }
-    /// Bytes of scratch of one rank: its largest measurement block, what its operators ask for, and what a sum over ranks
-    /// needs beside its result.
+    /// Bytes of scratch of one rank: for each of its lanes the largest measurement block and what operators ask for, and what a
+    /// sum over operators needs beside its result.
     pub fn scratch_bytes(&self, rank: usize) -> u64 {
+        let here: Vec<&Description> = self.owned_by(rank).map(|(_, entry)| &entry.description).collect();
         let largest =
-            |f: fn(&Description) -> u64| self.owned_by(rank).map(|(_, e)| f(&e.description)).max().unwrap_or(0);
-        let block = largest(|description| description.range.len() as u64) * self.scalar_bytes;
-        block + largest(|description| description.scratch_bytes) + self.sum_bytes(rank)
+            |of: &[&Description], bytes: fn(&Description) -> u64| of.iter().map(|d| bytes(d)).max().unwrap_or(0);
+        let of_lane = |run: Range<usize>| {
+            let block = largest(&here[run.clone()], |description| description.range.len() as u64) * self.scalar_bytes;
+            block + largest(&here[run], |description| description.scratch_bytes)
+        };
+        self.lane_runs(rank).into_iter().map(of_lane).sum::<u64>() + self.sum_bytes(rank)
+    }
+
+    /// The operators of each lane of a rank, by their places among the rank's.
+    fn lane_runs(&self, rank: usize) -> Vec<Range<usize>> {
+        lanes::runs(&self.owned_by(rank).map(|(_, entry)| entry.description.cost).collect::<Vec<_>>(), self.lanes)
     }
 
     fn sum_bytes(&self, rank: usize) -> u64 {
+        if self.columns.len() > 1 {
+            return self.block_sum_bytes(rank);
+        }
         let message = |elements: usize| self.domain.len().min(elements) as u64 * self.scalar_bytes;
+        let runs = self.lane_runs(rank);
         if !self.ordered {
-            return if self.ranks > 1 { message(MESSAGE) } else { 0 };
+            // the first lane adds to the result
+            let of_lanes = (runs.len() as u64 - 1) * self.model_bytes(rank);
+            return of_lanes + if self.ranks > 1 { message(MESSAGE) } else { 0 };
         }
         let subtrees = tree::subtrees(&self.owners());
         let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
-        let depth = mine.clone().map(|subtree| subtree.len().next_power_of_two().trailing_zeros()).max().unwrap_or(0);
+        let log2 = |count: usize| count.next_power_of_two().trailing_zeros();
+        let depth = if runs.len() == 1 {
+            mine.clone().map(|subtree| log2(subtree.len())).max().unwrap_or(0)
+        } else {
+            // a sum for each node of a lane, partial ones below it, and above
+            let operators: Vec<usize> = self.owned_by(rank).map(|(index, _)| index).collect();
+            let lane_of = |index| {
+                let place = operators.binary_search(&index).unwrap_or_default();
+                runs.partition_point(|run| run.end <= place)
+            };
+            let nodes = tree::nodes_of_lanes(&operators, mine.clone(), lane_of);
+            let of_lane = |lane| nodes.iter().filter(move |node| node.owner == lane).map(|node| log2(node.len())).max();
+            let below: u32 = (0..runs.len()).filter_map(of_lane).sum();
+            nodes.len() as u32 + below + log2(nodes.len()).saturating_sub(1)
+        };
         if self.ranks == 1 {
             return u64::from(depth) * self.model_bytes(rank);
         }
@@ -306,9 +366,53 @@ impl BlockPlan {
             + (to_send + to_combine + 1) * message(tree::CHUNK)
     }
 
+    /// What sums of blocks need beside their result: ordered ones the sum and the depth of the tree for each block.
+    fn block_sum_bytes(&self, rank: usize) -> u64 {
+        if !self.ordered {
+            return 0;
+        }
+        let depth = |part: &Part| u64::from(part.operators.len().next_power_of_two().trailing_zeros());
+        let of_block = |part: &Part| (1 + depth(part)) * part.shape.len() as u64 * self.scalar_bytes;
+        self.columns.iter().filter(|part| part.ranks.binary_search(&rank).is_ok()).map(of_block).sum()
+    }
+
+    /// Calls that complete the blocks of one side of the stack, among the ranks that share them, and bytes that one rank puts
+    /// into them.
+    fn block_reduction(&self, parts: &[Part], rank: usize) -> (u64, u64) {
+        let (mut calls, mut bytes) = (0, 0);
+        let mut before: Option<&Part> = None;
+        for part in parts {
+            if part.ranks.len() > 1 && part.ranks.binary_search(&rank).is_ok() {
+                let numbers = part.shape.len();
+                if self.ordered {
+                    let owners: Vec<usize> = part.operators.iter().map(|index| self.entries[*index].owner).collect();
+                    let mine = tree::subtrees(&owners).iter().filter(|subtree| subtree.owner == rank).count();
+                    calls += 2 * numbers.div_ceil(tree::CHUNK) as u64 + 1;
+                    bytes += ((mine * numbers + numbers / part.ranks.len()) as u64) * self.scalar_bytes;
+                } else {
+                    // neighbours that the same ranks share go in one call
+                    calls += u64::from(before.is_none_or(|before| before.ranks != part.ranks));
+                    bytes += numbers as u64 * self.scalar_bytes;
+                }
+            }
+            before = Some(part);
+        }
+        (calls, bytes)
+    }
+
+    /// Calls of one `A x` by messages, and bytes that one rank puts into them: none, unless operators of several ranks add to
+    /// the same measurements.
+    pub fn forward_sends(&self, rank: usize) -> (u64, u64) {
+        self.block_reduction(&self.rows, rank)
+    }
+
     /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
-    /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction).
+    /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction). Of an `x` that is
+    /// cut the sums of the blocks that the rank shares with others.
     pub fn reduction(&self, rank: usize) -> (u64, u64) {
+        if self.columns.len() > 1 {
+            return self.block_reduction(&self.columns, rank);
+        }
         let model = self.domain.len() as u64 * self.scalar_bytes;
         if !self.ordered {
             return (1, model + SPARE as u64 * self.real_bytes());
@@ -409,22 +513,71 @@ fn groups_of(members: &[Description]) -> Vec<Group> {
     groups
 }
 
-/// How many operators a printed plan shows one by one.
+/// The owner of each operator: the rank that its group asks for; the other groups are dealt as if they were all.
+fn owners_of(
+    groups: &[Group],
+    members: &[Description],
+    ranks: usize,
+    assignment: Assignment,
+) -> Result<Vec<usize>, Fault> {
+    let asked = groups.iter().map(|group| rank_asked(group, members, ranks)).collect::<Result<Vec<_>, _>>()?;
+    let cost = |group: &Group| group.operators.iter().map(|index| members[*index].cost).sum();
+    let free = groups.iter().zip(&asked).filter(|(_, asked)| asked.is_none());
+    let mut dealt = assignment.owners(&free.map(|(group, _)| cost(group)).collect::<Vec<f64>>(), ranks).into_iter();
+    let mut owners = vec![0; members.len()];
+    for (group, asked) in groups.iter().zip(asked) {
+        let owner = asked.or_else(|| dealt.next()).unwrap_or(0);
+        group.operators.iter().for_each(|index| owners[*index] = owner);
+    }
+    Ok(owners)
+}
+
+/// The rank that the members of a group ask for, if any of them does.
+fn rank_asked(group: &Group, members: &[Description], ranks: usize) -> Result<Option<usize>, Fault> {
+    let mut first: Option<(&str, usize)> = None;
+    for index in &group.operators {
+        let Some(rank) = members[*index].rank else { continue };
+        let name = members[*index].name.as_str();
+        if rank >= ranks {
+            let text = format!("`{name}` asks for rank {rank}, expected one from 0 to {}", ranks.saturating_sub(1));
+            let hint = "start as many ranks as are asked for, or ask for fewer";
+            return Err(Fault::new(text).in_operator(*index).hint(hint));
+        }
+        match first {
+            Some((other, before)) if before != rank => {
+                let text =
+                    format!("group `{}`: `{name}` asks for rank {rank}, but `{other}` for rank {before}", group.name);
+                return Err(Fault::new(text).in_operator(*index).hint("the members of a group stay on one rank"));
+            }
+            _ => first = Some((name, rank)),
+        }
+    }
+    Ok(first.map(|(_, rank)| rank))
+}
+
+/// How many operators, and how many ranks, a printed plan shows one by one.
 const SHOWN: usize = 48;
+
+/// Which of so many lines are shown: all, or the first and the last with one gap between them.
+fn shown(count: usize) -> impl Iterator<Item = Option<usize>> {
+    let gap = if count > SHOWN { SHOWN / 2..count - SHOWN / 2 } else { 0..0 };
+    (0..gap.start).map(Some).chain((!gap.is_empty()).then_some(None)).chain((gap.end..count).map(Some))
+}
 
 impl fmt::Display for BlockPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let data: u64 = (0..self.ranks).map(|rank| self.data_bytes(rank)).sum();
+        let data: usize = self.rows.iter().map(|row| row.shape.len() * row.ranks.len()).sum();
         writeln!(
             f,
-            "{} operators on {} rank{}; x {} {} ({}); all measurements {}",
+            "{} operators on {} rank{}{}; x {} {} ({}); all measurements {}",
             self.entries.len(),
             self.ranks,
             if self.ranks == 1 { "" } else { "s" },
+            if self.lanes == 1 { String::new() } else { format!(" of {} lanes", self.lanes) },
             self.domain,
             self.scalar,
             human_bytes(self.domain.len() as u64 * self.scalar_bytes),
-            human_bytes(data),
+            human_bytes(data as u64 * self.scalar_bytes),
         )?;
         writeln!(f)?;
         writeln!(
@@ -433,18 +586,19 @@ impl fmt::Display for BlockPlan {
             "operator", "name", "measurements", "owner", "bytes", "cost"
         )?;
         let total: f64 = self.entries.iter().map(|entry| entry.description.cost).sum();
-        for (index, Entry { description, owner, .. }) in self.entries.iter().enumerate() {
-            let hidden = self.entries.len().saturating_sub(SHOWN);
-            if hidden > 0 && (SHOWN / 2..SHOWN / 2 + hidden).contains(&index) {
-                if index == SHOWN / 2 {
-                    writeln!(f, "{:>8}  … {hidden} more", "")?;
-                }
+        for index in shown(self.entries.len()) {
+            let Some(index) = index else {
+                writeln!(f, "{:>8}  … {} more", "", self.entries.len() - SHOWN)?;
                 continue;
-            }
+            };
+            let Entry { description, owner, .. } = &self.entries[index];
             let bytes = human_bytes(description.range.len() as u64 * self.scalar_bytes);
             let share = 100.0 * description.cost / total;
             let (name, range) = (&description.name, description.range.to_string());
             writeln!(f, "{index:>8}  {name:<28} {range:<34} {owner:>5} {bytes:>11} {share:>6.1}%")?;
+        }
+        if self.columns.len() > 1 {
+            self.show_blocks(f)?;
         }
         for group in self.groups.iter().filter(|group| self.is_named(group)).take(SHOWN) {
             let numbers: Vec<String> = group.operators.iter().map(usize::to_string).collect();
@@ -456,25 +610,65 @@ impl fmt::Display for BlockPlan {
         writeln!(f)?;
         writeln!(
             f,
-            "{:>8}  {:>9} {:>12} {:>12} {:>12} {:>8} {:>20}",
-            "rank", "operators", "measurements", "operators", "scratch", "cost", "sent per reduction"
+            "{:>8}  {:>9} {:>12} {:>12} {:>12} {:>8} {:>18} {:>18}",
+            "rank", "operators", "x", "measurements", "operators", "cost", "A x sends", "Aᴴ y sends"
         )?;
-        for rank in 0..self.ranks {
+        let sends = |(calls, bytes): (u64, u64)| match calls {
+            0 => "nothing".to_owned(),
+            _ => format!("{calls} × {}", human_bytes(bytes / calls)),
+        };
+        for rank in shown(self.ranks) {
+            let Some(rank) = rank else {
+                writeln!(f, "{:>8}  … {} more", "", self.ranks - SHOWN)?;
+                continue;
+            };
             let cost: f64 = self.owned_by(rank).map(|(_, entry)| entry.description.cost).sum();
-            let (calls, bytes) = self.reduction(rank);
             writeln!(
                 f,
-                "{rank:>8}  {:>9} {:>12} {:>12} {:>12} {:>7.1}% {:>20}",
+                "{rank:>8}  {:>9} {:>12} {:>12} {:>12} {:>7.1}% {:>18} {:>18}",
                 self.owned_by(rank).count(),
+                human_bytes(self.model_bytes(rank)),
                 human_bytes(self.data_bytes(rank)),
                 human_bytes(self.operator_bytes(rank)),
-                human_bytes(self.scratch_bytes(rank)),
                 100.0 * cost / total,
-                format!("{calls} × {}", human_bytes(bytes / calls)),
+                sends(self.forward_sends(rank)),
+                sends(if self.ranks == 1 { (0, 0) } else { self.reduction(rank) }),
             )?;
         }
         Ok(())
     }
+}
+
+impl BlockPlan {
+    /// The blocks of `x`: who reads them, who holds them.
+    fn show_blocks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{:>8}  {:<28} {:>12} {:>14} {:>16}", "block", "of x", "bytes", "operators", "ranks")?;
+        for (index, part) in self.columns.iter().enumerate().take(SHOWN) {
+            let (shape, bytes) = (part.shape.to_string(), human_bytes(part.shape.len() as u64 * self.scalar_bytes));
+            let (readers, ranks) = (in_short(&part.operators), in_short(&part.ranks));
+            writeln!(f, "{index:>8}  {shape:<28} {bytes:>12} {readers:>14} {ranks:>16}")?;
+        }
+        let hidden = self.columns.len().saturating_sub(SHOWN);
+        if hidden > 0 { writeln!(f, "{:>8}  … {hidden} more", "") } else { Ok(()) }
+    }
+}
+
+/// Rising numbers as runs: `0-11, 13`; where there are many runs, how many numbers.
+fn in_short(numbers: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    if runs.len() > 3 {
+        return format!("{} of them", numbers.len());
+    }
+    let run =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let runs: Vec<String> = runs.iter().map(run).collect();
+    if runs.is_empty() { "none".to_owned() } else { runs.join(", ") }
 }
 
 /// Bytes as a person reads them.

@@ -3,15 +3,16 @@
 //! Each set of ranks that holds some block has a team of its own. All ranks go through the sets in the same order, so the
 //! sums of sets that overlap wait for each other and never in a circle. What one rank holds alone is not sent.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Part;
+use super::lanes::{Lanes, Terms};
 use super::tree::Ordered;
 use super::window::Window;
 use crate::comm::{Summation, Team};
-use crate::error::{Error, Fault};
-use crate::operator::Work;
+use crate::error::Error;
 use crate::scalar::Scalar;
 use crate::space::{Space, Vector, add};
 
@@ -21,6 +22,8 @@ pub(super) struct Sharing<S> {
     sets: Vec<Set<S>>,
     /// What each operator of this rank adds, for ordered sums.
     terms: Vec<Vec<S>>,
+    /// What each lane but the first adds, for fast ones.
+    of_lanes: Vec<Vec<S>>,
 }
 
 /// The blocks that one set of ranks holds together, this rank among them.
@@ -28,6 +31,7 @@ struct Set<S> {
     team: Team,
     /// Runs of blocks in this rank's buffer.
     runs: Vec<Range<usize>>,
+    /// For ordered sums; none for fast ones.
     blocks: Vec<Shared<S>>,
 }
 
@@ -41,21 +45,19 @@ struct Shared<S> {
 impl<S: Scalar> Sharing<S> {
     /// The sums for blocks of a space. Collective: yes, one split for each set of more than one rank.
     pub fn new(team: &Team, parts: &[Part], space: &Arc<Space>, owners: &[usize]) -> Self {
-        let mut all: Vec<&[usize]> = Vec::new();
-        for part in parts {
-            if !all.contains(&part.ranks.as_slice()) {
-                all.push(&part.ranks);
-            }
-        }
+        let ordered = team.summation() == Summation::Ordered;
+        let mut known = HashSet::new();
+        let all = parts.iter().map(|part| part.ranks.as_slice()).filter(|ranks| known.insert(*ranks));
         let set = |ranks: &[usize]| {
             let mine = ranks.binary_search(&team.rank()).is_ok();
             let of_set = match ranks {
                 [_] => mine.then(Team::solo),
                 _ => team.split_counted(mine.then_some(0)),
             };
+            let team = of_set?;
             // an owner that is not among these ranks adds nothing here
             let in_set: Vec<usize> = owners.iter().map(|owner| ranks.binary_search(owner).unwrap_or(0)).collect();
-            let mut set = Set { team: of_set?, runs: Vec::<Range<usize>>::new(), blocks: Vec::new() };
+            let mut set = Set { team, runs: Vec::<Range<usize>>::new(), blocks: Vec::new() };
             let mut last = None;
             for (block, part) in parts.iter().enumerate().filter(|(_, part)| part.ranks == ranks) {
                 let range = space.local(block)?;
@@ -65,16 +67,18 @@ impl<S: Scalar> Sharing<S> {
                     None => set.runs.push(range),
                 }
                 last = Some(block);
+                if !ordered {
+                    continue;
+                }
                 let sum = Vector::zeros(&Space::replicated(part.shape.clone()));
                 set.blocks.push(Shared { block, ordered: Ordered::of(part.operators.clone(), &in_set), sum });
             }
             Some(set)
         };
-        Sharing { sets: all.into_iter().filter_map(set).collect(), terms: Vec::new() }
+        Sharing { sets: all.filter_map(set).collect(), terms: Vec::new(), of_lanes: Vec::new() }
     }
 
-    /// Each block of `vector` as the sum of what operators add to it: `add_term(local, window, work)` adds to zeros what the
-    /// operator of that place among this rank's adds. A fault is noted; it settles nothing.
+    /// Each block of `vector` as the sum of what operators add to it in their windows. A fault is noted; it settles nothing.
     ///
     /// Collective: yes. Fast: one reduction for each set of several ranks and each run of its blocks. Ordered: an ordered sum
     /// for each block, in the order of operators whoever owns them. Both among the ranks that share the blocks.
@@ -84,20 +88,12 @@ impl<S: Scalar> Sharing<S> {
         vector: &mut Vector<S>,
         local: &[usize],
         windows: &[Window],
-        work: &mut Work,
-        mut add_term: impl FnMut(usize, &mut [S], &mut Work) -> Result<(), Fault>,
+        lanes: &mut Lanes,
+        terms: Terms<S>,
     ) -> Result<(), Error> {
-        let mut add_or_note = |place: usize, window: &mut [S], work: &mut Work| {
-            if let Err(fault) = add_term(place, window, work) {
-                team.note(fault.in_operator(local[place]));
-            }
-            Ok(())
-        };
         if team.summation() == Summation::Fast {
             vector.fill(S::default());
-            for (place, window) in windows.iter().enumerate() {
-                let _ = window.add(vector.as_mut_slice(), work, |window, work| add_or_note(place, window, work));
-            }
+            lanes.add(team, windows, vector.as_mut_slice(), &mut self.of_lanes, terms);
             for set in self.sets.iter().filter(|set| set.team.size() > 1) {
                 for run in &set.runs {
                     set.team.sum_slice(&mut vector.as_mut_slice()[run.clone()]);
@@ -106,10 +102,29 @@ impl<S: Scalar> Sharing<S> {
             return Ok(());
         }
         self.terms.resize_with(windows.len(), Vec::new);
-        for (place, (window, term)) in windows.iter().zip(&mut self.terms).enumerate() {
+        let zero = |term: &mut Vec<S>, place: usize| {
             term.clear();
-            term.resize(window.len(), S::default());
-            let _ = add_or_note(place, term, work);
+            term.resize(windows[place].len(), S::default());
+        };
+        match terms {
+            Terms::AtOnce(add_term) => lanes.run(
+                team,
+                &mut self.terms,
+                |lane| lane.first,
+                |lane, terms| {
+                    let first = lane.first;
+                    lane.each(|place, work| {
+                        let term = &mut terms[place - first];
+                        zero(term, place);
+                        add_term(place, term, work)
+                    });
+                },
+            ),
+            Terms::OneByOne(add_term) => lanes.one_by_one(team, |place, work| {
+                let term = &mut self.terms[place];
+                zero(term, place);
+                add_term(place, term, work)
+            }),
         }
         let terms = &self.terms;
         for Set { team, blocks, .. } in &mut self.sets {

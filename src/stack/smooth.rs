@@ -1,6 +1,7 @@
 //! A stack whose operators need not be linear: values, and derivatives at a point.
 
 use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Description, Frame, Measured, PlanOptions};
 use crate::comm::Team;
@@ -82,11 +83,35 @@ where
 /// ```
 pub struct SmoothStack<X: Scalar, Y: Scalar<Real = X::Real> = X> {
     frame: Frame<X, Y>,
-    members: Vec<Smooth<X, Y>>,
+    pub(super) members: Vec<Smooth<X, Y>>,
+    is_linear: bool,
 }
 
 /// What this rank's operators remember of the point at which a stack was linearised.
-pub struct Points(Vec<Point>);
+///
+/// R3: who holds on to the derivative at one point cannot linearise at another one in its place; it does not compile. (Two
+/// `Points` are two derivatives.)
+///
+/// ```compile_fail,E0502
+/// # use stackphys::{Error, space::Vector, stack::{Points, SmoothStack}};
+/// fn stale(stack: &SmoothStack<f64>, x: &Vector<f64>, y: &mut Vector<f64>, out: &mut Vector<f64>) -> Result<(), Error> {
+///     let mut at = stack.points();
+///     stack.linearize(x, y, &mut at)?;
+///     let first: &Points = &at;
+///     stack.linearize(out, y, &mut at)?; // would make `first` another derivative than it was
+///     stack.vjp(first, y, out)
+/// }
+/// ```
+pub struct Points(pub(super) Vec<Remembered>);
+
+/// What one operator remembers. Whichever lane has the operator asks for it, so nobody waits for the lock.
+pub(super) struct Remembered(Mutex<Point>);
+
+impl Remembered {
+    fn get(&self) -> MutexGuard<'_, Point> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Deref for SmoothStack<X, Y> {
     type Target = Frame<X, Y>;
@@ -103,28 +128,39 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
         let team = team.with_summation(options.summation).with_reduction(options.reduction);
         let plan =
             Frame::<X, Y>::plan_of(&team, factory.blocks(), factory.count(), |index| factory.describe(index), options)?;
+        let linear = std::cell::Cell::new(true);
         let members = Frame::<X, Y>::build_members(&team, &plan, |index, described| {
             let operator: Box<dyn Differentiable<X, Y>> = match factory.build(index)? {
                 AnyOperator::Linear(operator) => Box::new(Linear(operator)),
-                AnyOperator::Smooth(operator) => operator,
+                AnyOperator::Smooth(operator) => {
+                    linear.set(false);
+                    operator
+                }
             };
             described.expect_built(operator.domain(), operator.range())?;
             Ok(Smooth { index, name: described.name.clone(), operator })
         })?;
-        Ok(SmoothStack { frame: Frame::new(team, plan), members })
+        let [all_linear] = team.min([f64::from(u8::from(linear.get()))]);
+        Ok(SmoothStack { frame: Frame::new(team, plan), members, is_linear: all_linear > 0.0 })
+    }
+
+    /// Whether all operators of all ranks are linear, so that the derivative is the same at all points. Collective: no.
+    pub fn is_linear(&self) -> bool {
+        self.is_linear
     }
 
     /// Slots for [`linearize`](Self::linearize) to fill. Collective: no.
     pub fn points(&self) -> Points {
-        Points(self.members.iter().map(|member| member.operator.point()).collect())
+        Points(self.members.iter().map(|member| Remembered(Mutex::new(member.operator.point()))).collect())
     }
 
     /// `y = F(x)`. Collective: yes, one scalar reduction, which settles.
     pub fn forward(&self, x: &Vector<X>, y: &mut Vector<Y>) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").map_err(|fault| fault.in_phase(Phase::Forward));
+        let (members, views, x) = (&self.members, self.views(), x.as_slice());
         self.fill_blocks(y, fits, |(), local, block, work| {
-            self.read(local, x, work, |x, work| {
-                self.members[local].call(Phase::Forward, |operator| operator.evaluate(x, block, work))
+            views.read(local, x, work, |x, work| {
+                members[local].call(Phase::Forward, |operator| operator.evaluate(x, block, work))
             })
         });
         self.team().settle()
@@ -134,10 +170,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     pub fn linearize(&self, x: &Vector<X>, value: &mut Vector<Y>, at: &mut Points) -> Result<(), Error> {
         let fits = self.expect_model(x, "x").and(self.expect_points(at));
         let fits = fits.map_err(|fault| fault.in_phase(Phase::Linearize));
+        let (members, views, x, at) = (&self.members, self.views(), x.as_slice(), &*at);
         self.fill_blocks(value, fits, |(), local, block, work| {
-            let point = &mut at.0[local];
-            self.read(local, x, work, |x, work| {
-                self.members[local].call(Phase::Linearize, |operator| operator.linearize(x, block, point, work))
+            let mut point = at.0[local].get();
+            views.read(local, x, work, |x, work| {
+                members[local].call(Phase::Linearize, |operator| operator.linearize(x, block, &mut point, work))
             })
         });
         self.team().settle()
@@ -147,9 +184,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     pub fn jvp(&self, at: &Points, dx: &Vector<X>, dy: &mut Vector<Y>) -> Result<(), Error> {
         let fits = self.expect_model(dx, "dx").and(self.expect_points(at));
         let fits = fits.map_err(|fault| fault.in_phase(Phase::Derivative));
+        let (members, views, dx) = (&self.members, self.views(), dx.as_slice());
         self.fill_blocks(dy, fits, |(), local, block, work| {
-            self.read(local, dx, work, |dx, work| {
-                self.members[local].call(Phase::Derivative, |operator| operator.jvp(&at.0[local], dx, block, work))
+            let point = at.0[local].get();
+            views.read(local, dx, work, |dx, work| {
+                members[local].call(Phase::Derivative, |operator| operator.jvp(&point, dx, block, work))
             })
         });
         self.team().settle()
@@ -159,20 +198,11 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
     /// reduction, which settles.
     pub fn vjp(&self, at: &Points, dy: &(impl Measured<Y> + ?Sized), dx: &mut Vector<X>) -> Result<(), Error> {
         let dy = self.expect_points(at).and(dy.on(self.range(), "dy")).map_err(|fault| fault.in_phase(Phase::Adjoint));
-        self.sum_over_local(dx, dy, |dy, local, out, work| self.vjp_add(local, at, dy, out, work))?;
+        let (members, views) = (&self.members, self.views());
+        self.sum_over_local(dx, dy, |dy, local, out, work| {
+            members[local].vjp_add(&at.0[local], views.row(local, dy.as_slice()), out, work)
+        })?;
         self.settle_blocks()
-    }
-
-    pub(super) fn vjp_add(
-        &self,
-        local: usize,
-        at: &Points,
-        dy: &Vector<Y>,
-        out: &mut [X],
-        work: &mut Work,
-    ) -> Result<(), Fault> {
-        let block = self.row(local, dy);
-        self.members[local].call(Phase::Adjoint, |operator| operator.vjp_add(&at.0[local], block, out, work))
     }
 
     pub(super) fn expect_points(&self, at: &Points) -> Result<(), Fault> {
@@ -186,13 +216,17 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> SmoothStack<X, Y> {
 }
 
 /// A smooth operator with its index in the stack, as its owner calls it.
-struct Smooth<X: Scalar, Y: Scalar<Real = X::Real>> {
+pub(super) struct Smooth<X: Scalar, Y: Scalar<Real = X::Real>> {
     index: usize,
     name: String,
     operator: Box<dyn Differentiable<X, Y>>,
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Smooth<X, Y> {
+    pub fn vjp_add(&self, at: &Remembered, dy: &[Y], dx: &mut [X], work: &mut Work) -> Result<(), Fault> {
+        self.call(Phase::Adjoint, |operator| operator.vjp_add(&at.get(), dy, dx, work))
+    }
+
     fn call(
         &self,
         phase: Phase,

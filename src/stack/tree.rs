@@ -8,11 +8,15 @@
 //! traffic is larger. Where the ranks share memory, the subtrees' sums lie in it: a rank reads its slice of all of them,
 //! writes the sum into that slice of everybody's result, and nothing is sent.
 //!
+//! Lanes share a rank's subtrees as ranks share the tree: each adds the largest nodes whose operators are all its own, and
+//! the rank adds what is above them. So the bits are the same for any number of lanes, too.
+//!
 //! The alternative, integer sums at a shared scale, would allow any ownership at one reduction's cost, but needs a bound on
 //! the contributions before they are known, and loses bits where the bound is loose.
 
 use std::ops::Range;
 
+use super::lanes::{AtOnce, Lane, Lanes, OneByOne, Terms};
 use crate::comm::Team;
 use crate::comm::shared::Buffer;
 use crate::error::{Error, Fault};
@@ -54,19 +58,33 @@ pub(super) fn subtrees(owners: &[usize]) -> Vec<Subtree> {
 
 /// The same where only `present` operators add.
 fn subtrees_of(present: &[usize], owners: &[usize]) -> Vec<Subtree> {
-    fn visit(present: &[usize], owners: &[usize], node: Range<usize>, found: &mut Vec<Subtree>) {
-        let here = inside(present, &node);
-        let Some(owner) = here.first().map(|first| owners[*first]) else { return };
-        if here.iter().all(|index| owners[*index] == owner) {
-            found.push(Subtree { owner, operators: node });
-        } else {
-            let (left, right) = halves(&node);
-            visit(present, owners, left, found);
-            visit(present, owners, right, found);
-        }
-    }
     let mut found = Vec::new();
-    visit(present, owners, 0..owners.len(), &mut found);
+    find_subtrees(present, &|operator| owners[operator], 0..owners.len(), &mut found);
+    found
+}
+
+/// The subtrees in a node.
+fn find_subtrees(present: &[usize], owner_of: &impl Fn(usize) -> usize, node: Range<usize>, found: &mut Vec<Subtree>) {
+    let here = inside(present, &node);
+    let Some(owner) = here.first().map(|first| owner_of(*first)) else { return };
+    if here.iter().all(|operator| owner_of(*operator) == owner) {
+        found.push(Subtree { owner, operators: node });
+    } else {
+        let (left, right) = halves(&node);
+        find_subtrees(present, owner_of, left, found);
+        find_subtrees(present, owner_of, right, found);
+    }
+}
+
+/// The largest nodes in a rank's subtrees that one lane can add alone: it is their owner. `lane_of` knows the operators of
+/// this rank.
+pub(super) fn nodes_of_lanes<'s>(
+    present: &[usize],
+    subtrees: impl Iterator<Item = &'s Subtree>,
+    lane_of: impl Fn(usize) -> usize,
+) -> Vec<Subtree> {
+    let mut found = Vec::new();
+    subtrees.for_each(|subtree| find_subtrees(present, &lane_of, subtree.operators.clone(), &mut found));
     found
 }
 
@@ -87,6 +105,8 @@ pub(super) struct Ordered<S> {
     more: Option<Buffer<S>>,
     /// Partial sums on the way down a subtree.
     partial: Vec<Vec<S>>,
+    /// Where lanes share the subtrees.
+    shared: Option<InLanes<S>>,
     /// Partial sums on the way down the top of the tree.
     partial_top: Vec<Vec<S>>,
     send: Vec<S>,
@@ -110,6 +130,7 @@ impl<S: Scalar> Ordered<S> {
             subtrees,
             more: None,
             partial: Vec::new(),
+            shared: None,
             partial_top: Vec::new(),
             send: Vec::new(),
             received: Vec::new(),
@@ -125,18 +146,73 @@ impl<S: Scalar> Ordered<S> {
         out: &mut Vector<S>,
         mut add_term: impl FnMut(usize, &mut [S]) -> Result<(), Fault>,
     ) -> Result<(), Error> {
-        let (rank, len) = (team.rank(), out.as_slice().len());
+        let (present, mut partial) = (std::mem::take(&mut self.present), std::mem::take(&mut self.partial));
         let mut add_or_note = |index: usize, sum: &mut [S]| {
             if let Err(fault) = add_term(index, sum) {
                 team.note(fault.in_operator(index));
             }
         };
+        let summed = self.sum_subtrees(team, out, |node, sum| {
+            add_node(node, &present, sum, &mut partial, &mut add_or_note);
+        });
+        (self.present, self.partial) = (present, partial);
+        summed
+    }
+
+    /// The same over what operators add in lanes, told by their places among this rank's, which are `local`.
+    pub fn sum_terms(
+        &mut self,
+        team: &Team,
+        out: &mut Vector<S>,
+        local: &[usize],
+        lanes: &mut Lanes,
+        terms: Terms<S>,
+    ) -> Result<(), Error> {
+        let place_of = |operator: usize| local.binary_search(&operator).unwrap_or_default();
+        let add_term: &mut OneByOne<S> = match terms {
+            Terms::AtOnce(add_term) if lanes.count() > 1 => {
+                let len = out.as_slice().len();
+                let Ordered { present, subtrees, .. } = self;
+                let mut shared = self.shared.take().unwrap_or_else(|| {
+                    let mine = subtrees.iter().filter(|subtree| subtree.owner == team.rank());
+                    InLanes::new(nodes_of_lanes(present, mine, |of| lanes.of(place_of(of)).index), lanes.count())
+                });
+                lanes.run(
+                    team,
+                    &mut shared.shares,
+                    |lane| lane.index,
+                    |lane, share| {
+                        share.iter_mut().for_each(|share| share.add(present, len, lane, &place_of, add_term));
+                    },
+                );
+                let summed = self.sum_subtrees(team, out, |node, sum| shared.add_above(node, sum));
+                self.shared = Some(shared);
+                return summed;
+            }
+            Terms::AtOnce(add_term) => &mut |place, sum, work| add_term(place, sum, work),
+            Terms::OneByOne(add_term) => add_term,
+        };
+        self.sum(team, out, |operator, sum| {
+            let place = place_of(operator);
+            lanes.call(team, place, |work| add_term(place, sum, work));
+            Ok(())
+        })
+    }
+
+    /// `out ← Σ` over all subtrees, of which `add_subtree` sums those of this rank.
+    fn sum_subtrees(
+        &mut self,
+        team: &Team,
+        out: &mut Vector<S>,
+        mut add_subtree: impl FnMut(Range<usize>, &mut [S]),
+    ) -> Result<(), Error> {
+        let (rank, len) = (team.rank(), out.as_slice().len());
+        let operators = 0..self.count;
         if team.size() == 1 {
-            let Ordered { count, present, partial, .. } = self;
-            add_node(0..*count, present, out.as_mut_slice(), partial, &mut add_or_note);
+            add_subtree(operators, out.as_mut_slice());
             return team.settle();
         }
-        let Ordered { count, present, subtrees, places, more, partial, partial_top, .. } = self;
+        let Ordered { subtrees, places, more, partial_top, .. } = self;
         let more = more.get_or_insert_with(|| {
             let of = |owner: usize| subtrees.iter().filter(|s| s.owner == owner).count();
             let lens: Vec<usize> = (0..team.size()).map(|owner| of(owner).saturating_sub(1) * len).collect();
@@ -147,9 +223,8 @@ impl<S: Scalar> Ordered<S> {
                 0 => out.as_mut_slice(),
                 _ => &mut more[(place - 1) * len..place * len],
             };
-            add_node(subtree.operators.clone(), present, sum, partial, &mut add_or_note);
+            add_subtree(subtree.operators.clone(), sum);
         }
-        let operators = 0..*count;
         let shared = team.combine(out, more, |leaves, sum| {
             let leaf = |k: usize| leaves.leaf(subtrees[k].owner, places[k]);
             add_top(operators.clone(), subtrees, sum, partial_top, &leaf);
@@ -207,6 +282,62 @@ impl<S: Scalar> Ordered<S> {
 
         let gather_counts: Vec<usize> = slices.iter().map(|slice| slice.len()).collect();
         team.gather(result, &mut out.as_mut_slice()[chunk], &gather_counts, None);
+    }
+}
+
+/// A rank's subtrees, shared by its lanes.
+struct InLanes<S> {
+    /// From left to right; of each its place among its lane's.
+    nodes: Vec<Subtree>,
+    places: Vec<usize>,
+    shares: Vec<Share<S>>,
+    partial: Vec<Vec<S>>,
+}
+
+/// The nodes of one lane and their sums.
+struct Share<S> {
+    nodes: Vec<(Range<usize>, Vec<S>)>,
+    partial: Vec<Vec<S>>,
+}
+
+impl<S: Scalar> InLanes<S> {
+    fn new(nodes: Vec<Subtree>, lanes: usize) -> Self {
+        let mut shares: Vec<_> = (0..lanes).map(|_| Share { nodes: Vec::new(), partial: Vec::new() }).collect();
+        let places = nodes
+            .iter()
+            .map(|node| {
+                let of_lane = &mut shares[node.owner].nodes;
+                of_lane.push((node.operators.clone(), Vec::new()));
+                of_lane.len() - 1
+            })
+            .collect();
+        InLanes { nodes, places, shares, partial: Vec::new() }
+    }
+
+    /// `sum ← Σ` of what the lanes have added below a subtree of the rank.
+    fn add_above(&mut self, subtree: Range<usize>, sum: &mut [S]) {
+        let InLanes { nodes, places, shares, partial } = self;
+        add_top(subtree, nodes, sum, partial, &|k| &shares[nodes[k].owner].nodes[places[k]].1);
+    }
+}
+
+impl<S: Scalar> Share<S> {
+    /// Adds up the nodes of a lane.
+    fn add(
+        &mut self,
+        present: &[usize],
+        len: usize,
+        lane: &mut Lane,
+        place_of: &impl Fn(usize) -> usize,
+        add_term: &AtOnce<S>,
+    ) {
+        for (node, sum) in &mut self.nodes {
+            sum.resize(len, S::default());
+            add_node(node.clone(), present, sum, &mut self.partial, &mut |operator, sum| {
+                let place = place_of(operator);
+                lane.call(operator, |work| add_term(place, sum, work));
+            });
+        }
     }
 }
 

@@ -38,6 +38,15 @@ impl Window {
     pub fn len(&self) -> usize {
         self.len
     }
+    /// From the first to the last number in it.
+    pub fn span(&self) -> Range<usize> {
+        let start = self.blocks.iter().map(|(_, there, _)| there.start).min().unwrap_or(0);
+        start..self.blocks.iter().map(|(_, there, _)| there.end).max().unwrap_or(start)
+    }
+    /// The numbers in the window on one block. Of several there are none.
+    pub fn slice<'v, S>(&self, vector: &'v [S]) -> &'v [S] {
+        self.run.clone().map_or(&[], |run| &vector[run])
+    }
     /// Where a block lies among the operator's own numbers.
     pub fn part(&self, block: usize) -> Range<usize> {
         let found = self.blocks.iter().find(|(of, ..)| *of == block);
@@ -58,21 +67,23 @@ impl Window {
         done
     }
 
-    /// Lets `add_to` add to the numbers in the window. Cost: a copy of them, unless the blocks are neighbours.
+    /// Lets `add_to` add to the numbers in the window, of a vector from number `start` on. Cost: a copy of them, unless the
+    /// blocks are neighbours.
     pub fn add<S: Scalar>(
         &self,
         vector: &mut [S],
+        start: usize,
         work: &mut Work,
         add_to: impl FnOnce(&mut [S], &mut Work) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         if let Some(run) = &self.run {
-            return add_to(&mut vector[run.clone()], work);
+            return add_to(&mut vector[run.start - start..run.end - start], work);
         }
         let mut joined = work.take("blocks that are added to", self.len);
         joined.fill(S::default());
         let done = add_to(&mut joined, work);
         for (_, there, here) in &self.blocks {
-            add(&joined[here.clone()], &mut vector[there.clone()]);
+            add(&joined[here.clone()], &mut vector[there.start - start..there.end - start]);
         }
         work.give("blocks that are added to", joined);
         done

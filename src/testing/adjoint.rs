@@ -44,8 +44,8 @@ const Y: u64 = 0x8;
 
 /// The dot test of one operator, with vectors drawn from a seed.
 ///
-/// Collective: no. Cost: one forward, one adjoint, and an adjoint that accumulates. Faults: those of the operator; an
-/// `adjoint_add` that differs from the adjoint.
+/// Collective: no. Cost: two forwards and two adjoints, one each that accumulates. Faults: those of the operator; an
+/// `adjoint_add` that differs from the adjoint, or a `forward_add` from the forward.
 pub fn dot_test<D: Scalar, R: Scalar<Real = D::Real>>(
     operator: &(impl LinearOperator<D, R> + ?Sized),
     seed: u64,
@@ -61,18 +61,26 @@ pub fn dot_test<D: Scalar, R: Scalar<Real = D::Real>>(
     operator.forward(&x, &mut ax, &mut work)?;
     operator.adjoint(&y, &mut ahy, &mut work)?;
 
-    let mut sum = x.clone();
-    operator.adjoint_add(&y, &mut sum, &mut work)?;
-    let largest = ahy.iter().chain(&x).map(|z| z.modulus_squared()).fold(0.0, f64::max).sqrt();
-    let added = sum.iter().zip(&x).zip(&ahy).all(|((sum, x), a)| {
-        let difference = *sum - *x - *a;
-        difference.modulus_squared().sqrt() <= 10.0 * DotTest::tolerance::<D>() * largest
-    });
-    if !added {
+    let (mut x_sum, mut y_sum) = (x.clone(), y.clone());
+    operator.adjoint_add(&y, &mut x_sum, &mut work)?;
+    operator.forward_add(&x, &mut y_sum, &mut work)?;
+    if !adds(&x_sum, &x, &ahy) {
         return Err(Fault::new("`apply_adjoint_add` does not add what `apply_adjoint` writes"));
+    }
+    if !adds(&y_sum, &y, &ax) {
+        return Err(Fault::new("`apply_forward_add` does not add what `apply_forward` writes"));
     }
     let norms = (dot(&ax, &ax) * dot(&y, &y)).sqrt();
     Ok(DotTest::new(dot(&ax, &y), dot(&x, &ahy), norms))
+}
+
+/// Whether rounding alone tells `sum` from `a + b`.
+fn adds<S: Scalar>(sum: &[S], a: &[S], b: &[S]) -> bool {
+    let largest = a.iter().chain(b).map(|z| z.modulus_squared()).fold(0.0, f64::max).sqrt();
+    sum.iter().zip(a).zip(b).all(|((sum, a), b)| {
+        let difference = *sum - *a - *b;
+        difference.modulus_squared().sqrt() <= 10.0 * DotTest::tolerance::<S>() * largest
+    })
 }
 
 /// The dot tests of a stack: of `A`, of its normal operator `AᴴA`, and of its Gram operator `AAᴴ`.

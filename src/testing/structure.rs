@@ -1,4 +1,4 @@
-//! Does an operator keep what it declares: self-adjoint, no negative entries, a bound of its norm?
+//! Does an operator keep what it declares: self-adjoint, no negative entries, an isometry, a bound of its norm?
 
 use super::DotTest;
 use crate::error::Fault;
@@ -41,7 +41,7 @@ pub fn structure_test<D: Scalar, R: Scalar<Real = D::Real>>(
 
     let declared = operator.structure();
     if declared.self_adjoint {
-        if operator.domain() != operator.range() {
+        if operator.domain().len() != operator.range().len() {
             return Err(Fault::new("declared self-adjoint, but domain and range differ"));
         }
         let mut ahy = vec![D::default(); x.len()];
@@ -52,6 +52,12 @@ pub fn structure_test<D: Scalar, R: Scalar<Real = D::Real>>(
             ax.iter().zip(&ahy).map(|(a, b)| (a.re() - b.re()).powi(2) + (a.im() - b.im()).powi(2)).sum();
         if difference.sqrt() > tolerance * ax_squared.sqrt() {
             return Err(Fault::new("declared self-adjoint, but A x and Aᴴ x differ"));
+        }
+    }
+    if declared.isometry {
+        let difference: f64 = two_steps.iter().zip(&x).map(|(a, b)| (*a - *b).modulus_squared()).sum();
+        if difference.sqrt() > tolerance * dot(&x, &x).sqrt() {
+            return Err(Fault::new("declared an isometry, but Aᴴ A x is not x"));
         }
     }
     if declared.non_negative {

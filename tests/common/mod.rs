@@ -16,13 +16,18 @@ pub(crate) use each_scalar;
 
 pub mod agreement;
 pub mod blocks;
+pub mod compositions;
 pub mod forms;
+pub mod halos;
+pub mod hilbert;
+pub mod lanes;
 pub mod minimisers;
 pub mod planned;
 pub mod program;
 pub mod promises;
 pub mod reference;
 pub mod threaded;
+pub mod ways;
 
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -42,14 +47,17 @@ pub type Boxed<S> = Box<dyn LinearOperator<S>>;
 
 /// The table of all operators: name, and one with sizes that all differ.
 pub fn operators<S: Scalar>() -> Vec<(&'static str, Boxed<S>)> {
-    vec![
+    let leaves: Vec<(&'static str, Boxed<S>)> = vec![
         ("identity", Box::new(Identity::new(Shape::new([("y", 5), ("x", 7)])))),
         ("diagonal", Box::new(Diagonal::new([("y", 4), ("x", 6)], random(24, 3)).unwrap())),
         ("dense", Box::new(dense::<S>(11, 13, 4))),
         ("parallel_ct", Box::new(small_ct::<S>(&[0.1, 0.9, 1.7, 2.6, 3.0]))),
         ("blur", Box::new(small_blur::<S>())),
         ("closure", Box::new(shifted_sum::<S>(9))),
-    ]
+    ];
+    let made_of_them =
+        compositions::all::<S>().into_iter().map(|(name, operator)| (name, Box::new(operator) as Boxed<S>));
+    leaves.into_iter().chain(made_of_them).collect()
 }
 
 /// Standard normal numbers of a stream.

@@ -648,8 +648,19 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
 }
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
-    let lists =
-        [ALL, super::planned::ALL, super::forms::ALL, super::blocks::ALL, super::reference::ALL, super::agreement::ALL];
+    use super::{agreement, blocks, forms, halos, hilbert, lanes, planned, reference, ways};
+    let lists = [
+        ALL,
+        planned::ALL,
+        forms::ALL,
+        blocks::ALL,
+        lanes::ALL,
+        ways::ALL,
+        halos::ALL,
+        hilbert::ALL,
+        reference::ALL,
+        agreement::ALL,
+    ];
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
 }

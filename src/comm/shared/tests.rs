@@ -6,7 +6,7 @@ use std::time::Duration;
 use num_complex::Complex;
 
 use super::NodeCell;
-use crate::comm::{Buf, BufMut, Comm, Kind, Reduce, Reduction, Team, Through, threads};
+use crate::comm::{Buf, BufMut, Comm, Kind, Message, Reduce, Reduction, Team, Through, threads};
 use crate::error::Fault;
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -53,6 +53,9 @@ impl Comm for Pretend {
     }
     fn exchange(&self, send: Buf, send_counts: &[usize], receive: BufMut, receive_counts: &[usize]) {
         self.inner.exchange(send, send_counts, receive, receive_counts);
+    }
+    fn messages(&self, send: Buf, to: &[Message], receive: BufMut, from: &[Message]) {
+        self.inner.messages(send, to, receive, from);
     }
     fn barrier(&self) {
         self.inner.barrier();

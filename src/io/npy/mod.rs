@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use read::NpyFile;
-pub use write::write_npy;
+pub use write::{NpyInParts, write_npy};
 
 use super::nan::{self, NanPolicy, settle};
 use super::{Header, Loaded, resolve};

@@ -2,7 +2,7 @@
 
 use crate::error::Fault;
 use crate::physics::joseph::Ray;
-use crate::space::Shape;
+use crate::space::{Shape, Tile};
 
 /// Where the detector columns are.
 ///
@@ -64,7 +64,7 @@ pub(super) fn check(angles: &[f64], angles_from: &str, detector: Detector) -> Re
     Ok(())
 }
 
-/// The image, or the slices of a volume.
+/// The image, or the slices of a volume; or a window on them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ImageSize {
     pub slices: Option<usize>,
@@ -97,8 +97,31 @@ impl ImageSize {
     }
 }
 
-/// The rays of each angle.
-pub(super) fn rays(angles: &[f64], size: ImageSize, detector: Detector) -> Vec<Ray> {
-    let ray = |angle: &f64| Ray::new(*angle, size.rows, size.columns, detector.center(), detector.spacing);
-    angles.iter().map(ray).collect()
+/// The part of a model that an operator sees: its size, and where it lies in the whole image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub size: ImageSize,
+    image: ImageSize,
+    first_row: usize,
+    first_column: usize,
+}
+
+impl View {
+    /// Faults: a model that is no image or volume; a part of it that is not a run of neighbours along each dim.
+    pub fn of(window: &Tile) -> Result<Self, Fault> {
+        let (image, size) = (ImageSize::of(window.of())?, ImageSize::of(&window.shape())?);
+        if let Some(gap) = window.selections().iter().find(|selection| selection.step > 1) {
+            let text = format!("part of the model: expected neighbouring samples, got every {}th", gap.step);
+            return Err(Fault::new(text).hint("cut the model into contiguous blocks"));
+        }
+        let first = |dim| window.selection(dim).map_or(0, |selection| selection.start);
+        Ok(View { size, image, first_row: first("y"), first_column: first("x") })
+    }
+
+    /// The rays of each angle.
+    pub fn rays(&self, angles: &[f64], detector: Detector) -> Vec<Ray> {
+        let View { image: ImageSize { rows, columns, .. }, first_row, first_column, .. } = *self;
+        let ray = |angle: &f64| Ray::new(*angle, rows, columns, detector.center(), detector.spacing);
+        angles.iter().map(|angle| ray(angle).seen_from(first_row, first_column)).collect()
+    }
 }

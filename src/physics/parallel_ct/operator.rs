@@ -1,16 +1,17 @@
 //! The projector: planes of an image or volume, padded band by band and shared among threads.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::geometry::{Detector, ImageSize, check, rays};
+use super::geometry::{Detector, ImageSize, View, check};
 use crate::error::Fault;
-use crate::operator::{LinearOperator, Structure, Work};
+use crate::operator::{LinearOperator, SharedOperator, Structure, Work};
 use crate::physics::joseph::{self, BAND, Instructions, Layout, PAD, Padded, Ray};
 use crate::physics::threads;
 use crate::scalar::{Real, Scalar};
-use crate::space::Shape;
+use crate::space::{Ranges, Shape, Tile};
 
 /// The numbers in each scratch buffer: a padded band of lines, and the padded sinogram of one slice.
 pub(super) fn scratch<R: Real>(rays: &[Ray], size: ImageSize, columns: usize) -> [usize; 2] {
@@ -56,14 +57,21 @@ pub struct ParallelCt<S: Scalar> {
 impl<S: Scalar> ParallelCt<S> {
     /// Projections of a model (y, x) or (z, y, x) at angles in radians.
     pub fn new(model: &Shape, angles: &[f64], detector: Detector) -> Result<Self, Fault> {
-        let size = ImageSize::of(model)?;
+        Self::on_window(&Tile::whole(model), angles, detector)
+    }
+
+    /// Projections of a part of a model, of neighbouring samples along each dim: those of the whole model where all
+    /// outside of that part is zero. So the projections of the parts of a model add up to those of the whole.
+    pub fn on_window(window: &Tile, angles: &[f64], detector: Detector) -> Result<Self, Fault> {
+        let view = View::of(window)?;
+        let size = view.size;
         // A part of a stack may be left without angles; a scan may not, which `ParallelCtParams` sees to.
         if !angles.is_empty() {
             check(angles, "angles", detector)?;
         }
-        let rays = rays(angles, size, detector);
+        let rays = view.rays(angles, detector);
         Ok(ParallelCt {
-            domain: model.clone(),
+            domain: window.shape(),
             range: size.range(angles.len(), detector.columns),
             size,
             columns: detector.columns,
@@ -186,12 +194,15 @@ impl<S: Scalar> LinearOperator<S> for ParallelCt<S> {
     }
 
     fn apply_forward(&self, x: &[S], y: &mut [S], work: &mut Work) -> Result<(), Fault> {
+        y.fill(S::default());
+        self.apply_forward_add(x, y, work)
+    }
+
+    fn apply_forward_add(&self, x: &[S], y: &mut [S], work: &mut Work) -> Result<(), Fault> {
         if self.is_empty() {
-            y.fill(S::default());
             return Ok(());
         }
         let mut band = work.take::<S::Real>("ct band", self.scratch[0]);
-        y.fill(S::default());
         let (x, y) = (S::as_reals(x), S::as_reals_mut(y));
         for (image, sinogram) in self.planes() {
             self.project_add(x, image, &mut band, y, sinogram);
@@ -253,5 +264,30 @@ impl<S: Scalar> LinearOperator<S> for ParallelCt<S> {
             column += ray.gain * (1.0 + 2.0 * neighbours - ray.width * neighbours * (neighbours + 1.0));
         }
         Some(row * column)
+    }
+
+    /// Each slice of a volume is seen by one detector row.
+    fn batch_dims(&self) -> Vec<[String; 2]> {
+        self.size.slices.map(|_| ["z".to_owned(), "row".to_owned()]).into_iter().collect()
+    }
+
+    fn may_be_cut(&self, dim: &str, _at: usize) -> bool {
+        dim == "angle" || (self.size.slices.is_some() && ["z", "row"].contains(&dim))
+    }
+
+    fn part(&self, ranges: &Ranges) -> Result<SharedOperator<S>, Fault> {
+        let rays = self.rays[ranges.get("angle").unwrap_or(0..self.rays.len())].to_vec();
+        let slices = self.size.slices.map(|all| ranges.get("row").map_or(all, |rows| rows.len()));
+        let size = ImageSize { slices, ..self.size };
+        Ok(Arc::new(ParallelCt {
+            domain: ranges.shape(&self.domain),
+            range: ranges.shape(&self.range),
+            size,
+            columns: self.columns,
+            scratch: scratch::<S::Real>(&rays, size, self.columns),
+            rays,
+            instructions: self.instructions,
+            scalar: std::marker::PhantomData,
+        }))
     }
 }

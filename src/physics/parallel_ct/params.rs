@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::angles::Angles;
-use super::geometry::{Detector, ImageSize, check, rays};
+use super::geometry::{Detector, ImageSize, View, check};
 use super::operator::{ParallelCt, scratch};
 use crate::error::Fault;
 use crate::physics::joseph::Ray;
-use crate::physics::{BoxedOperator, Needs, Physics, Setting};
+use crate::physics::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::scalar::Scalar;
 use crate::space::{Shape, Tile};
 
@@ -134,16 +134,25 @@ impl ParallelCtParams {
 
 impl Physics for ParallelCtParams {
     const SUMMARY: &'static str = "line integrals along parallel rays (X-ray CT), Joseph's interpolation";
-    const MAY_BE_CUT: &'static [&'static str] = &["angle"];
+    const MAY_BE_CUT: Cuts = Cuts::Along(&["angle"]);
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::Along(&["z", "y", "x"]);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         self.resolve(setting).map(|resolved| resolved.range)
     }
 
+    /// A slice is seen by its own detector row only.
+    fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Tile, Fault> {
+        match (tile.of().axis("row"), setting.window().selection("z")) {
+            (Some(row), Some(slices)) => Ok(tile.clone().with(row, slices)),
+            _ => Ok(tile.clone()),
+        }
+    }
+
     fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
         let Resolved { angles, detector, .. } = self.part(setting, tile)?;
-        let size = ImageSize::of(setting.model)?;
-        let rays = rays(&angles, size, detector);
+        let view = View::of(&setting.window())?;
+        let (size, rays) = (view.size, view.rays(&angles, detector));
         let numbers: usize = scratch::<S::Real>(&rays, size, detector.columns).into_iter().sum();
         // Six operations for each sample of each ray: its place, its weight, the interpolation, the sum.
         let samples: f64 = rays
@@ -164,7 +173,7 @@ impl Physics for ParallelCtParams {
 
     fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
         let Resolved { angles, detector, .. } = self.part(setting, tile)?;
-        Ok(Box::new(ParallelCt::new(setting.model, &angles, detector)?))
+        Ok(Box::new(ParallelCt::on_window(&setting.window(), &angles, detector)?))
     }
 }
 
@@ -191,7 +200,7 @@ mod tests {
     fn fault(text: &str, model: &[(&str, usize)], data: &[(&str, usize)], angles: Option<&[f64]>) -> String {
         let (model, data) = (Shape::new(model.iter().copied()), Shape::new(data.iter().copied()));
         let data = (!data.dims().is_empty()).then_some(&data);
-        let setting = Setting { model: &model, data, angles, files: &NoFiles };
+        let setting = Setting { model: &model, window: None, data, angles, files: &NoFiles };
         let fault = toml::from_str::<ParallelCtParams>(text).unwrap().range(&setting).unwrap_err();
         format!("{} | {}", fault.text, fault.hint.expect("what to do"))
     }
@@ -291,7 +300,7 @@ mod tests {
     fn scratch_is_what_needs_says() {
         let model = Shape::new([("y", 70), ("x", 54)]);
         let angles = ndarray::Array1::linspace(0.0, 3.0, 9).to_vec();
-        let setting = Setting { model: &model, data: None, angles: Some(&angles), files: &NoFiles };
+        let setting = Setting { model: &model, window: None, data: None, angles: Some(&angles), files: &NoFiles };
         let params = ParallelCtParams { columns: Some(81), ..ParallelCtParams::default() };
         let range = params.range(&setting).unwrap();
         let needs = params.needs::<f64>(&setting, &Tile::whole(&range)).unwrap();

@@ -56,6 +56,7 @@ struct Part<X: Scalar, Y: Scalar<Real = X::Real>> {
 
 impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Block<'a, X, Y> {
     pub(super) fn new(stack: &'a Stack<X, Y>, params: &BlockParams, damping: f64) -> Result<Self, Error> {
+        stack.expect_whole_model("the preconditioner `block`")?;
         let mut groups = Vec::new();
         for (place, group) in stack.groups() {
             match group_bound(&group) {

@@ -45,6 +45,7 @@ impl Fourier {
         params: &FourierParams,
         damping: f64,
     ) -> Result<Self, Error> {
+        stack.expect_whole_model("the preconditioner `fourier`")?;
         let sizes = stack.plan().domain().sizes();
         let len: usize = sizes.iter().product();
         let middle = sizes.iter().fold(0, |offset, size| offset * size + size / 2);

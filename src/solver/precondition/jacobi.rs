@@ -63,7 +63,7 @@ pub(super) fn jacobi<X: Scalar, Y: Scalar<Real = X::Real>>(
         *entry += X::from_f64(damping);
     }
     let [estimated] = stack.team().max([f64::from(u8::from(estimated))]);
-    Ok(Diagonal::new(diagonal, if estimated > 0.0 { ESTIMATE_FLOOR } else { X::Real::EPSILON }))
+    Ok(Diagonal::new(stack.team(), diagonal, if estimated > 0.0 { ESTIMATE_FLOOR } else { X::Real::EPSILON }))
 }
 
 /// The mean of v ⊙ AᴴA v over random signs v.

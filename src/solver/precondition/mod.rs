@@ -13,6 +13,7 @@ pub use fourier::FourierParams;
 pub use jacobi::JacobiParams;
 pub use sums::{Sums, SumsParams};
 
+use crate::comm::Team;
 use crate::error::Error;
 use crate::kinds::kinds;
 use crate::scalar::Scalar;
@@ -79,9 +80,10 @@ struct Diagonal<X> {
 }
 
 impl<X: Scalar> Diagonal<X> {
-    /// From `d ≥ 0`. What is below `floor` of the largest counts as that; a diagonal of zeros as ones.
-    fn new(mut d: Vector<X>, floor: f64) -> Self {
-        let largest = d.as_slice().iter().map(|d| d.re()).fold(0.0, f64::max);
+    /// From `d ≥ 0`. What is below `floor` of the largest counts as that; a diagonal of zeros as ones. Collective: yes, one
+    /// scalar reduction.
+    fn new(team: &Team, mut d: Vector<X>, floor: f64) -> Self {
+        let [largest] = team.max([d.as_slice().iter().map(|d| d.re()).fold(0.0, f64::max)]);
         for d in d.as_mut_slice() {
             let kept = super::system::at_least(d.re(), floor * largest);
             *d = X::from_f64(if largest == 0.0 { 1.0 } else { 1.0 / kept });

@@ -52,7 +52,7 @@ pub(super) fn sums<X: Scalar, Y: Scalar<Real = X::Real>>(
     ones.fill(X::from_f64(1.0));
     stack.normal(&ones, &mut sums)?;
     sums.axpy(damping, &ones);
-    Ok(Diagonal::new(sums, X::Real::EPSILON))
+    Ok(Diagonal::new(stack.team(), sums, X::Real::EPSILON))
 }
 
 fn must_be_non_negative<X: Scalar, Y: Scalar<Real = X::Real>>(stack: &Stack<X, Y>) -> Result<(), Error> {
