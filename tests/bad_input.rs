@@ -417,10 +417,14 @@ fn what_does_not_fit_is_told() {
 #[test]
 fn what_is_wrong_with_cuts_is_told() {
     let blur = |name| {
-        case(name).change(
-            r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
-            r#"{ kind = "blur", sigma = 1.0 }"#,
-        )
+        case(name)
+            .change(
+                r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
+                r#"{ kind = "blur", sigma = 1.0 }"#,
+            )
+            .change(r#"split = { angle = { parts = 3, order = "interleaved" } }"#, "")
+            .change(r#"dims = ["angle", "column"]"#, r#"dims = ["y", "x"]"#)
+            .data(|folder| write(folder, "scan.npy", &Array2::<f32>::zeros((12, 12))))
     };
     all_fail(&[
         case("unknown dim")
@@ -452,13 +456,14 @@ fn what_is_wrong_with_cuts_is_told() {
             .set("blocks.x={parts=2, order=\"interleaved\"}")
             .says("…blocks of x are runs of neighbours…")
             .helps("leave `order` out"),
-        blur("a dim that must stay whole")
-            .change(r#"split = { angle = { parts = 3, order = "interleaved" } }"#, "")
-            .change(r#"dims = ["angle", "column"]"#, r#"dims = ["y", "x"]"#)
-            .data(|folder| write(folder, "scan.npy", &Array2::<f32>::zeros((12, 12))))
+        dense("a dim that must stay whole")
             .set("blocks.y.parts=2")
             .says("…[blocks] cuts `y` of the model, which must stay whole for this operator")
             .helps("it leaves the model to be cut along: nothing"),
+        blur("blocks that are narrower than the kernel")
+            .set("blocks.x.parts=2")
+            .says("…blocks of dim `x`: expected at least 8 samples in each, edges are [0, 6, 12]")
+            .helps("cut into fewer blocks"),
         case("the local mean of blocks")
             .set("blocks.y.parts=2")
             .set("solve.pseudo_inverse=\"local_mean\"")

@@ -55,6 +55,37 @@ fn every_config_is_read_planned_and_run() {
     }
 }
 
+/// Frames of different blurs, with x in 2 × 2 blocks: the strips between blocks are summed, the result is the same.
+#[test]
+fn a_blur_in_blocks_is_the_blur() {
+    let solve = |ranks: Option<usize>, settings: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/multiframe_blur.toml");
+        let mut arguments = vec!["run", config.to_str().unwrap()];
+        let common = ["model.scalar=f64", "run.summation=ordered", "solve.method.max_iter=8"];
+        for setting in common.iter().chain(settings) {
+            arguments.extend(["--set", setting]);
+        }
+        on(ranks, arguments).inside(folder.path()).end().expect(0);
+        let image: ndarray::Array2<f64> = ndarray_npy::read_npy(folder.path().join("out/x.npy")).unwrap();
+        (numbers(&report(&folder.path().join("out"))["relative_residual"]), image)
+    };
+    let (residuals, whole) = solve(None, &[]);
+    let blocks = ["blocks.y.parts=2", "blocks.x.edges=[0, 40, 128]"];
+    let (in_blocks, alone) = solve(None, &blocks);
+    assert_eq!(residuals.len(), 9);
+    for (got, want) in in_blocks.iter().zip(&residuals) {
+        assert!((got / want - 1.0).abs() < 1e-9, "{in_blocks:?}, not {residuals:?}");
+    }
+    let largest = whole.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    assert!(alone.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-9 * largest));
+    let rank_counts: &[usize] = if cfg!(feature = "mpi") { &[2, 3, 4] } else { &[] };
+    for ranks in rank_counts {
+        let (_, image) = solve(Some(*ranks), &blocks);
+        assert!(image == alone, "{ranks} ranks gave another image than one");
+    }
+}
+
 /// x of 256³ numbers in four slabs on four ranks against x on one: a quarter of what is not the program itself.
 #[test]
 #[cfg(feature = "mpi")]

@@ -196,14 +196,20 @@ impl<'a> Resolved<'a> {
         let mut members = Vec::new();
         for window in 0..self.windows.len() {
             let setting = self.setting(term, data.as_ref(), Some(window));
-            let tile = physics.contributes(&setting, &part.tile)?;
-            let known = self.rows[first..].iter().position(|row| row.tile == tile);
-            let row = known.map_or(self.rows.len(), |at| first + at);
-            if known.is_none() {
-                self.rows.push(RowSpec { term, operator, tile });
+            let tiles = physics.contributes(&setting, &part.tile)?;
+            let several = tiles.len() > 1;
+            for tile in tiles {
+                let known = self.rows[first..].iter().position(|row| row.tile == tile);
+                let row = known.map_or(self.rows.len(), |at| first + at);
+                let mut name = name.clone() + &self.window_name(window);
+                if several {
+                    name += &format!(", to {}", in_short(&tile));
+                }
+                if known.is_none() {
+                    self.rows.push(RowSpec { term, operator, tile });
+                }
+                members.push(MemberSpec { name, row, window, part: 0, group: None, rank: None });
             }
-            let name = name.clone() + &self.window_name(window);
-            members.push(MemberSpec { name, row, window, part: 0, group: None, rank: None });
         }
         Ok(members)
     }
@@ -242,7 +248,7 @@ impl<'a> Resolved<'a> {
     fn setting<'s>(&'s self, place: usize, data: Option<&'s Shape>, window: Option<usize>) -> Setting<'s> {
         let angles = self.headers[place].as_ref().and_then(|header| header.angles.as_deref());
         let window = window.map(|window| &self.windows[window]);
-        Setting { model: &self.job.model.dims, window, data, angles, files: &self.files }
+        Setting { model: &self.job.model.dims, window, blocks: &self.windows, data, angles, files: &self.files }
     }
 
     fn operator(&self, row: &RowSpec) -> (&Term, &AnyPhysics) {
@@ -402,11 +408,10 @@ impl<'a> Resolved<'a> {
             let elements: usize = of_term().map(|(index, _)| stack.range().blocks()[index].shape.len()).sum();
             let sigma = params.noise * (sums.iter().sum::<f64>() / elements as f64).sqrt();
             for (index, _) in of_term() {
-                let start = stack.plan().rows()[index].start as u64;
                 let (Some(block), Some(clean)) = (y.block_slice_mut(index), clean.block_slice_mut(index)) else {
                     continue;
                 };
-                Stream::new(params.seed, NOISE).fill_normal(start, block);
+                self.fill_noise(params.seed, index, block);
                 let disturbed = term.noise.as_ref().map_or(Ok(()), |noise| noise.disturb(clean, params.seed, index));
                 if let Err(fault) = disturbed {
                     let operator = stack.plan().rows()[index].operators[0];
@@ -420,6 +425,24 @@ impl<'a> Resolved<'a> {
             truth = Some(x);
         }
         Ok(truth)
+    }
+
+    /// Numbers of unit variance for a block of measurements, drawn by their place in the uncut measurements: however these are
+    /// cut, they are the same.
+    fn fill_noise<S: Scalar>(&self, seed: u64, row: usize, block: &mut [S]) {
+        let RowSpec { term, operator, tile } = &self.rows[row];
+        let is_before = |other: &&RowSpec| (other.term, other.operator) < (*term, *operator);
+        let mut before = std::collections::BTreeMap::new();
+        for other in self.rows.iter().filter(is_before) {
+            before.insert((other.term, other.operator), other.tile.of().len());
+        }
+        let (first, stream) = (before.values().sum::<usize>(), Stream::new(seed, NOISE));
+        let mut rest = block;
+        for run in tile.runs() {
+            let (numbers, after) = rest.split_at_mut(run.len());
+            stream.fill_normal((first + run.start) as u64, numbers);
+            rest = after;
+        }
     }
 
     /// One line for each data file.
@@ -462,7 +485,7 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
             bytes: needs.bytes,
             scratch_bytes: needs.scratch_bytes,
             cost: needs.cost,
-            normal: operator.normal(),
+            normal: operator.normal().filter(|_| !is_cut),
             group: member.group.clone(),
             rank: member.rank,
         })
@@ -489,6 +512,16 @@ fn windows_of(job: &Job) -> Result<Vec<Tile>, Fault> {
         }
     }
     Ok(windows.into_iter().map(|(_, window)| window).collect())
+}
+
+/// The ranges of the dims that are cut: `y 3..17, x 0..4`.
+fn in_short(tile: &Tile) -> String {
+    let dims = tile.of().dims().iter().zip(tile.selections());
+    let cut = dims.filter(|(dim, selection)| **selection != Selection::all(dim.size));
+    let range = |(dim, selection): (&crate::space::Dim, &Selection)| {
+        format!("{} {}..{}", dim.name, selection.start, selection.start + selection.count)
+    };
+    cut.map(range).collect::<Vec<_>>().join(", ")
 }
 
 /// Each tile cut along an axis, with the part in its name.

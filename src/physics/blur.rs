@@ -5,6 +5,7 @@
 
 mod lanes;
 mod pass;
+mod window;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::pass::Pass;
+use self::window::{BlurWindow, reaches, strips};
 use super::{BoxedOperator, Cuts, Needs, Physics, Setting, threads};
 use crate::error::Fault;
 use crate::operator::{Basis, LinearOperator, Structure, Work};
@@ -86,40 +88,94 @@ pub struct BlurParams {
 }
 
 impl BlurParams {
-    fn operator<S: Scalar>(&self, model: &Shape) -> Result<Blur<S>, Fault> {
-        let dims = model.dims().len();
-        let sigmas = match &self.sigma {
-            PerDim::All(sigma) => vec![*sigma; dims],
+    fn sigmas(&self, model: &Shape) -> Vec<f64> {
+        match &self.sigma {
+            PerDim::All(sigma) => vec![*sigma; model.dims().len()],
             PerDim::Each(sigmas) => sigmas.clone(),
-        };
-        Blur::gaussian(model, &sigmas, self.radius, self.padding)
+        }
     }
+
+    fn operator<S: Scalar>(&self, model: &Shape) -> Result<Blur<S>, Fault> {
+        Blur::gaussian(model, &self.sigmas(model), self.radius, self.padding)
+    }
+
+    /// How far the kernel reaches along each dim. Faults: those of the operator.
+    fn reach(&self, model: &Shape) -> Result<Vec<usize>, Fault> {
+        let sigmas = self.sigmas(model);
+        check(model, &sigmas, self.radius)?;
+        Ok(sigmas.into_iter().map(|sigma| gaussian_reach(sigma, self.radius)).collect())
+    }
+
+    /// The blur of the setting's window on a part of the result.
+    fn on_window<S: Scalar>(&self, setting: &Setting, window: &Tile, tile: &Tile) -> Result<BlurWindow<S>, Fault> {
+        BlurWindow::new(window, tile, &self.reach(setting.model)?, |shape| self.operator(shape))
+    }
+}
+
+/// How far a kernel reaches.
+fn gaussian_reach(sigma: f64, radius: Option<usize>) -> usize {
+    if sigma == 0.0 { 0 } else { radius.unwrap_or((REACH * sigma).ceil() as usize) }
 }
 
 impl Physics for BlurParams {
     const SUMMARY: &'static str = "y = k ∗ x, with a Gaussian kernel k and periodic edges";
     const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
+    const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
     const NORMAL: Option<Basis> = Some(Basis::Fourier);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         self.operator::<f64>(setting.model).map(|blur| blur.shape)
     }
 
-    fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
-        let blur = self.operator::<S>(setting.model)?;
-        let numbers = setting.model.len() * if S::IS_COMPLEX { 2 } else { 1 };
+    /// A strip around each edge of a block, and what lies between strips.
+    fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
+        let (window, reach) = (setting.window(), self.reach(setting.model)?);
+        let mut tiles = vec![tile.clone()];
+        for (axis, dim) in setting.model.dims().iter().enumerate() {
+            let edges = setting.edges(axis);
+            if edges.len() <= 2 {
+                continue;
+            }
+            let strips = strips(&edges, reach[axis]).ok_or_else(|| {
+                let (name, least) = (&dim.name, 2 * reach[axis]);
+                let text =
+                    format!("blocks of dim `{name}`: expected at least {least} samples in each, edges are {edges:?}");
+                Fault::new(text).hint("twice the reach of the kernel: cut into fewer blocks, or set `radius`")
+            })?;
+            let here = window.selections()[axis];
+            let touched: Vec<_> =
+                strips.into_iter().filter(|strip| reaches(here, *strip, dim.size, reach[axis])).collect();
+            let cut = |tile: Tile| touched.iter().map(move |strip| tile.clone().with(axis, *strip)).collect::<Vec<_>>();
+            tiles = tiles.into_iter().flat_map(cut).collect();
+        }
+        Ok(tiles)
+    }
+
+    fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
+        let window = setting.part().map(|window| self.on_window::<S>(setting, window, tile)).transpose()?;
+        let beside = window.as_ref().map_or(0, BlurWindow::bytes);
+        let is_part = window.is_some();
+        let blur = match window {
+            Some(window) => window.into_blur(),
+            None => self.operator::<S>(setting.model)?,
+        };
+        let numbers = blur.shape.len() * if S::IS_COMPLEX { 2 } else { 1 };
+        let around = if is_part { 2 * numbers } else { 0 };
         // Two additions and a product for each pair of neighbours.
         let flops: usize = blur.passes.iter().map(|pass| 1 + 3 * pass.radius()).sum();
         let [first, second, tiles] = blur.scratch(1);
         Ok(Needs {
-            bytes: blur.passes.iter().map(Pass::bytes).sum::<usize>() as u64,
-            scratch_bytes: ((first + second + tiles) * size_of::<S::Real>()) as u64,
+            bytes: (blur.passes.iter().map(Pass::bytes).sum::<usize>() + beside) as u64,
+            scratch_bytes: ((around + first + second + tiles) * size_of::<S::Real>()) as u64,
             cost: (numbers * flops) as f64,
         })
     }
 
-    fn build<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
-        Ok(Box::new(self.operator::<S>(setting.model)?))
+    fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
+        Ok(match setting.part() {
+            Some(window) => Box::new(self.on_window::<S>(setting, window, tile)?),
+            None => Box::new(self.operator::<S>(setting.model)?),
+        })
     }
 }
 
@@ -162,7 +218,7 @@ impl<S: Scalar> Blur<S> {
         let parts = if S::IS_COMPLEX { 2 } else { 1 };
         let mut passes = Vec::new();
         for axis in (0..sizes.len()).rev().filter(|axis| sigmas[*axis] > 0.0 && model.len() > 0) {
-            let radius = radius.unwrap_or((REACH * sigmas[axis]).ceil() as usize);
+            let radius = gaussian_reach(sigmas[axis], radius);
             // A weight below ε² is lost beside the others even if its pixel is 1/ε times as bright as theirs.
             let least = S::Real::EPSILON.powi(2);
             let weights = in_a_circle(&gaussian(sigmas[axis], radius), sizes[axis], least);
@@ -597,7 +653,7 @@ mod tests {
     #[test]
     fn faults_say_what_is_wrong_and_what_to_do() {
         let model = shape(&[("y", 4), ("x", 5)]);
-        let setting = Setting { model: &model, window: None, data: None, angles: None, files: &NoFiles };
+        let setting = Setting { model: &model, window: None, blocks: &[], data: None, angles: None, files: &NoFiles };
         for (text, says, hint) in [
             ("sigma = [1.0]", "expected 2 numbers, one for each dim of (y=4, x=5), got 1", "for all dims"),
             ("sigma = -1.0", "from 0 on, got -1 for dim `y`", "standard deviation"),
@@ -615,7 +671,7 @@ mod tests {
     #[test]
     fn scratch_is_what_needs_says() {
         let model = shape(&[("z", 4), ("y", 70), ("x", 300)]);
-        let setting = Setting { model: &model, window: None, data: None, angles: None, files: &NoFiles };
+        let setting = Setting { model: &model, window: None, blocks: &[], data: None, angles: None, files: &NoFiles };
         let params = params("sigma = 1.5").unwrap();
         assert_eq!(params.range(&setting).unwrap(), model);
         let needs = params.needs::<Complex<f64>>(&setting, &Tile::whole(&model)).unwrap();

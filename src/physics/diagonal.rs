@@ -49,8 +49,8 @@ impl Physics for DiagonalParams {
         }
     }
 
-    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Tile, Fault> {
-        Ok(setting.window())
+    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Vec<Tile>, Fault> {
+        Ok(vec![setting.window()])
     }
     fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
         let len = setting.window().shape().len();

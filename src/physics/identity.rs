@@ -25,8 +25,8 @@ impl Physics for IdentityParams {
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
         Ok(setting.model.clone())
     }
-    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Tile, Fault> {
-        Ok(setting.window())
+    fn contributes(&self, setting: &Setting, _tile: &Tile) -> Result<Vec<Tile>, Fault> {
+        Ok(vec![setting.window()])
     }
     fn needs<S: Scalar>(&self, setting: &Setting, _tile: &Tile) -> Result<Needs, Fault> {
         Ok(Needs { bytes: 0, scratch_bytes: 0, cost: setting.window().shape().len() as f64 })

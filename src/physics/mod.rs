@@ -39,6 +39,8 @@ pub struct Setting<'a> {
     pub model: &'a Shape,
     /// The part of `x` that the operator is for, where `x` is cut into blocks; `None`: all of it.
     pub window: Option<&'a Tile>,
+    /// All parts that `x` is cut into; none where it is not.
+    pub blocks: &'a [Tile],
     /// The dims of the measurements, where there are any.
     pub data: Option<&'a Shape>,
     /// The angles that came with the measurements, in radians.
@@ -51,6 +53,18 @@ impl Setting<'_> {
     /// The part of `x` that the operator is for.
     pub fn window(&self) -> Tile {
         self.window.cloned().unwrap_or_else(|| Tile::whole(self.model))
+    }
+    /// The same, if it is not all of `x`.
+    pub fn part(&self) -> Option<&Tile> {
+        self.window.filter(|window| window.shape() != *self.model)
+    }
+    /// Where the blocks of `x` begin and end along a dim.
+    pub fn edges(&self, axis: usize) -> Vec<usize> {
+        let begins = self.blocks.iter().map(|block| block.selections()[axis].start);
+        let mut edges: Vec<usize> = begins.chain([0, self.model.dims()[axis].size]).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        edges
     }
 }
 
@@ -115,10 +129,11 @@ pub trait Physics {
 
     /// The shape of all measurements of this operator. Checks the parameters; the place for errors that name keys.
     fn range(&self, setting: &Setting) -> Result<Shape, Fault>;
-    /// What the operator on `setting.window` contributes to, of the part `tile` of the range: all of it, unless a dim of the
-    /// model that is cut is one of the measurements too, in which the operator is diagonal.
-    fn contributes(&self, _setting: &Setting, tile: &Tile) -> Result<Tile, Fault> {
-        Ok(tile.clone())
+    /// What the operator on `setting.window` contributes to, of the part `tile` of the range. All of it, unless a dim of the
+    /// model that is cut is one of the measurements too: then the parts that this window reaches. Those of different windows
+    /// are the same or have nothing in common.
+    fn contributes(&self, _setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
+        Ok(vec![tile.clone()])
     }
     /// Memory and cost of the part `tile` of the range. Cheap: all ranks ask for all parts.
     fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault>;
@@ -151,7 +166,7 @@ macro_rules! registry {
                 match self { $( Self::$variant(_) => <$params as Physics>::MODEL_MAY_BE_CUT, )+ }
             }
             /// See [`Physics::contributes`].
-            pub fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Tile, Fault> {
+            pub fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
                 match self { $( Self::$variant(params) => params.contributes(setting, tile), )+ }
             }
             /// See [`Physics::NORMAL`].

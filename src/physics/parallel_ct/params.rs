@@ -142,11 +142,11 @@ impl Physics for ParallelCtParams {
     }
 
     /// A slice is seen by its own detector row only.
-    fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Tile, Fault> {
-        match (tile.of().axis("row"), setting.window().selection("z")) {
-            (Some(row), Some(slices)) => Ok(tile.clone().with(row, slices)),
-            _ => Ok(tile.clone()),
-        }
+    fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
+        Ok(vec![match (tile.of().axis("row"), setting.window().selection("z")) {
+            (Some(row), Some(slices)) => tile.clone().with(row, slices),
+            _ => tile.clone(),
+        }])
     }
 
     fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
@@ -200,7 +200,7 @@ mod tests {
     fn fault(text: &str, model: &[(&str, usize)], data: &[(&str, usize)], angles: Option<&[f64]>) -> String {
         let (model, data) = (Shape::new(model.iter().copied()), Shape::new(data.iter().copied()));
         let data = (!data.dims().is_empty()).then_some(&data);
-        let setting = Setting { model: &model, window: None, data, angles, files: &NoFiles };
+        let setting = Setting { model: &model, window: None, blocks: &[], data, angles, files: &NoFiles };
         let fault = toml::from_str::<ParallelCtParams>(text).unwrap().range(&setting).unwrap_err();
         format!("{} | {}", fault.text, fault.hint.expect("what to do"))
     }
@@ -300,7 +300,8 @@ mod tests {
     fn scratch_is_what_needs_says() {
         let model = Shape::new([("y", 70), ("x", 54)]);
         let angles = ndarray::Array1::linspace(0.0, 3.0, 9).to_vec();
-        let setting = Setting { model: &model, window: None, data: None, angles: Some(&angles), files: &NoFiles };
+        let setting =
+            Setting { model: &model, window: None, blocks: &[], data: None, angles: Some(&angles), files: &NoFiles };
         let params = ParallelCtParams { columns: Some(81), ..ParallelCtParams::default() };
         let range = params.range(&setting).unwrap();
         let needs = params.needs::<f64>(&setting, &Tile::whole(&range)).unwrap();
