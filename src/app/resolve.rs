@@ -32,6 +32,8 @@ pub struct Resolved<'a> {
     files: FilesIn,
     /// The parts of `x`: its blocks, or the whole.
     windows: Vec<Tile>,
+    /// What tells each of them from the others: `, y 1/2, x 2/2`.
+    window_names: Vec<String>,
     rows: Vec<RowSpec>,
     members: Vec<MemberSpec>,
 }
@@ -74,9 +76,9 @@ impl<'a> Resolved<'a> {
             job.terms.iter().map(header).collect::<Result<_, _>>().map_err(|fault| fault.in_phase(Phase::Open))
         })?;
         let windows = windows_of(job).map_err(|fault| fault.in_phase(Phase::Plan));
-        let windows = team.agree(windows)?;
-        let resolved =
-            Resolved { job, headers, files: FilesIn(data_dir), windows, rows: Vec::new(), members: Vec::new() };
+        let (window_names, windows) = team.agree(windows)?.into_iter().unzip();
+        let (files, rows, members) = (FilesIn(data_dir), Vec::new(), Vec::new());
+        let resolved = Resolved { job, headers, files, windows, window_names, rows, members };
         let resolved = team.agree(resolved.cut(ranks).map_err(|fault| fault.in_phase(Phase::Plan)))?;
         let fits = if team.rank() == 0 { resolved.check_fidelity_files() } else { Ok(()) };
         team.agree(fits.map_err(|fault| fault.in_phase(Phase::Open)))?;
@@ -201,7 +203,7 @@ impl<'a> Resolved<'a> {
             for tile in tiles {
                 let known = self.rows[first..].iter().position(|row| row.tile == tile);
                 let row = known.map_or(self.rows.len(), |at| first + at);
-                let mut name = name.clone() + &self.window_name(window);
+                let mut name = name.clone() + &self.window_names[window];
                 if several {
                     name += &format!(", to {}", in_short(&tile));
                 }
@@ -212,22 +214,6 @@ impl<'a> Resolved<'a> {
             }
         }
         Ok(members)
-    }
-
-    /// What tells a part of `x` from the others, for names: `, y 1/2, x 2/2`.
-    fn window_name(&self, window: usize) -> String {
-        let mut name = String::new();
-        for (axis, dim) in self.job.model.dims.dims().iter().enumerate() {
-            if !self.job.blocks.contains_key(&dim.name) {
-                continue;
-            }
-            let mut starts: Vec<usize> = self.windows.iter().map(|window| window.selections()[axis].start).collect();
-            starts.sort_unstable();
-            starts.dedup();
-            let place = starts.binary_search(&self.windows[window].selections()[axis].start).unwrap_or_default();
-            name += &format!(", {} {}/{}", dim.name, place + 1, starts.len());
-        }
-        name
     }
 
     /// The dims of the data of one operator of a term.
@@ -502,8 +488,8 @@ impl<S: Scalar> Factory<S> for Resolved<'_> {
     }
 }
 
-/// The blocks of `x` that a config asks for, row-major; without any the whole.
-fn windows_of(job: &Job) -> Result<Vec<Tile>, Fault> {
+/// The blocks of `x` that a config asks for, row-major, with what tells them apart; without any the whole.
+fn windows_of(job: &Job) -> Result<Vec<(String, Tile)>, Fault> {
     let mut windows = vec![(String::new(), Tile::whole(&job.model.dims))];
     for (axis, dim) in job.model.dims.dims().iter().enumerate() {
         if let Some(cut) = job.blocks.get(&dim.name) {
@@ -511,7 +497,7 @@ fn windows_of(job: &Job) -> Result<Vec<Tile>, Fault> {
             windows = with_parts(windows, axis, &dim.name, &selections);
         }
     }
-    Ok(windows.into_iter().map(|(_, window)| window).collect())
+    Ok(windows)
 }
 
 /// The ranges of the dims that are cut: `y 3..17, x 0..4`.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-use crate::space::{Order, Selection};
+use crate::space::{Order, Selection, is_partition};
 
 /// How one dimension is cut: into a number of `parts`, into chunks of a size, or at `edges`. One of the three.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +45,7 @@ impl Cut {
                 Err(Fault::new(text).hint("give the number of parts, or leave `order` out"))
             }
             _ => match &self.edges {
-                Some(edges) if !is_partition(edges, edges.last().copied()) => {
+                Some(edges) if !is_partition(edges, edges.last().copied().unwrap_or(0)) => {
                     Err(Fault::new(format!("`edges` must begin with 0 and rise, got {edges:?}")).hint(hint))
                 }
                 _ => Ok(()),
@@ -56,7 +56,7 @@ impl Cut {
     /// The parts of a dimension of a size. Faults: more parts than samples; edges that end elsewhere.
     pub fn selections(&self, dim: &str, size: usize) -> Result<Vec<Selection>, Fault> {
         if let Some(edges) = &self.edges {
-            if !is_partition(edges, Some(size)) {
+            if !is_partition(edges, size) {
                 let text = format!("edges of dim `{dim}`: expected a partition of 0..{size}, got {edges:?}");
                 return Err(Fault::new(text).hint(format!("edges begin with 0, rise, and end with the size, {size}")));
             }
@@ -74,10 +74,6 @@ impl Cut {
         }
         Ok((0..parts).map(|part| Selection::part(size, part, parts, self.order)).collect())
     }
-}
-
-fn is_partition(edges: &[usize], end: Option<usize>) -> bool {
-    edges.len() > 1 && edges[0] == 0 && edges.last().copied() == end && edges.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 #[cfg(test)]

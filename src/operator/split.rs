@@ -13,7 +13,7 @@ use super::dims::{Place, place, sizes};
 use super::{Dims, LinearOperator, Role, SharedOperator};
 use crate::error::Fault;
 use crate::scalar::Scalar;
-use crate::space::{Ranges, Shape, Tile};
+use crate::space::{Ranges, Shape, Tile, is_partition};
 
 /// How one dim is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,7 @@ impl Cut {
             }
             Cut::Chunks(chunk) => Ok((0..size).step_by(*chunk).chain([size]).collect()),
             Cut::Edges(edges) => {
-                let rises = edges.windows(2).all(|pair| pair[0] < pair[1]);
-                if edges.first() == Some(&0) && edges.last() == Some(&size) && rises && edges.len() > 1 {
+                if is_partition(edges, size) {
                     return Ok(edges.clone());
                 }
                 Err(Fault::new(format!(

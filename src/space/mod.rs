@@ -15,6 +15,7 @@ pub(crate) use blas::{add, add_both};
 pub use layout::{Block, Placement, Space};
 pub use numbers::Numbers;
 pub use partition::Partition;
+pub(crate) use partition::is_partition;
 pub use ranges::Ranges;
 pub use shape::{Dim, Shape};
 pub use tile::{Order, Selection, Tile};

@@ -48,8 +48,7 @@ impl Partition {
     /// Parts with given edges along some dims: 0, where each further part begins, and the size.
     pub fn at(whole: &Shape, edges: &[(&str, &[usize])]) -> Result<Self, Fault> {
         Self::along(whole, edges, |dim, size, edges| {
-            let rise = edges.len() > 1 && edges.windows(2).all(|pair| pair[0] < pair[1]);
-            if rise && edges[0] == 0 && edges[edges.len() - 1] == size {
+            if is_partition(edges, size) {
                 return Ok(edges.to_vec());
             }
             Err(Fault::new(format!("dim `{dim}` of {whole}: expected edges that rise from 0 to {size}, got {edges:?}"))
@@ -135,6 +134,11 @@ impl Partition {
         let block = |(part, owner)| Block { shape: self.shape(part), placement: Placement::On(owner) };
         Space::new(self.owners(ranks).into_iter().enumerate().map(block).collect(), rank)
     }
+}
+
+/// Whether edges cut `0..size` into parts that are not empty: 0, rising, up to the size.
+pub(crate) fn is_partition(edges: &[usize], size: usize) -> bool {
+    edges.len() > 1 && edges[0] == 0 && edges[edges.len() - 1] == size && edges.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 #[cfg(test)]

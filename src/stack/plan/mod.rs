@@ -1,22 +1,25 @@
 //! The block plan: who owns what, how much memory it takes, what an iteration sends. Made before anything is allocated.
 //!
 //! A plan is pure and deterministic: it follows from the descriptions, the number of ranks and the options alone, without
-//! communication, and a hash checks that all ranks made the same one.
+//! communication, and a hash checks that all ranks made the same one. What it takes and sends is in `forecast`, how it is
+//! printed in `show`.
 
-use std::collections::HashMap;
-use std::fmt;
+mod forecast;
+mod show;
+
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
-use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Description, lanes, tree};
-use crate::comm::{MESSAGE, Reduction, Summation};
+pub use self::show::human_bytes;
+use super::{Assignment, Description};
+use crate::comm::{Reduction, Summation};
 use crate::error::Fault;
 use crate::operator::Basis;
 use crate::scalar::Scalar;
-use crate::space::{Block, Placement, SPARE, Shape};
+use crate::space::{Block, Placement, Shape};
 
 /// Options of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +71,6 @@ pub struct Group {
     pub operators: Vec<usize>,
 }
 
-impl Part {
-    fn block(&self, ranks: usize) -> Block {
-        Block { shape: self.shape.clone(), placement: Placement::on(&self.ranks, ranks) }
-    }
-}
-
 impl Group {
     /// A fault of the group's own stack as one of the whole stack: its operators are counted from zero there.
     pub(crate) fn fault_of(&self, mut fault: Fault) -> Fault {
@@ -107,6 +104,12 @@ pub struct Part {
     pub operators: Vec<usize>,
     /// The ranks that hold it, rising: the owners of these operators. A block that nobody reads is on rank 0.
     pub ranks: Vec<usize>,
+}
+
+impl Part {
+    fn block(&self, ranks: usize) -> Block {
+        Block { shape: self.shape.clone(), placement: Placement::on(&self.ranks, ranks) }
+    }
 }
 
 /// Who owns what, bytes per rank, messages and bytes per iteration.
@@ -231,7 +234,7 @@ impl BlockPlan {
     pub fn reads_apart(&self, row: usize) -> bool {
         let operators = &self.rows[row].operators;
         let reads = operators.iter().flat_map(|index| self.entries[*index].description.reads_of(self.columns.len()));
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         operators.len() == 1 || reads.into_iter().all(|block| seen.insert(block))
     }
     /// Whether each operator has a block of measurements of its own, in the order of operators.
@@ -283,144 +286,6 @@ impl BlockPlan {
         let mut hashed = std::io::BufWriter::new(Hashed(DefaultHasher::new()));
         let written = serde_json::to_writer(&mut hashed, self).is_ok();
         hashed.into_inner().map_or(0, |Hashed(hasher)| hasher.finish() + u64::from(!written))
-    }
-
-    /// Bytes of one vector of the model on a rank.
-    pub fn model_bytes(&self, rank: usize) -> u64 {
-        (self.held(&self.columns, rank) + SPARE) as u64 * self.scalar_bytes
-    }
-    /// Bytes of the measurements on a rank.
-    pub fn data_bytes(&self, rank: usize) -> u64 {
-        self.held(&self.rows, rank) as u64 * self.scalar_bytes
-    }
-    /// Numbers that a rank holds of some blocks.
-    fn held(&self, parts: &[Part], rank: usize) -> usize {
-        let here = parts.iter().filter(|part| part.ranks.binary_search(&rank).is_ok());
-        here.map(|part| part.shape.len()).sum()
-    }
-    /// Bytes of the operators of one rank, once built, and of the normal operator that they are merged into.
-    pub fn operator_bytes(&self, rank: usize) -> u64 {
-        let merged = self.merged.map_or(0, |basis| basis.bytes(self.domain.len(), self.real_bytes()));
-        merged + self.owned_by(rank).map(|(_, entry)| entry.description.bytes).sum::<u64>()
-    }
-    /// Whether its members were put into it by name.
-    fn is_named(&self, group: &Group) -> bool {
-        group.operators.iter().any(|index| self.entries[*index].description.group.is_some())
-    }
-    fn real_bytes(&self) -> u64 {
-        if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes }
-    }
-    /// Bytes of scratch of one rank: for each of its lanes the largest measurement block and what operators ask for, and what a
-    /// sum over operators needs beside its result.
-    pub fn scratch_bytes(&self, rank: usize) -> u64 {
-        let here: Vec<&Description> = self.owned_by(rank).map(|(_, entry)| &entry.description).collect();
-        let largest =
-            |of: &[&Description], bytes: fn(&Description) -> u64| of.iter().map(|d| bytes(d)).max().unwrap_or(0);
-        let of_lane = |run: Range<usize>| {
-            let block = largest(&here[run.clone()], |description| description.range.len() as u64) * self.scalar_bytes;
-            block + largest(&here[run], |description| description.scratch_bytes)
-        };
-        self.lane_runs(rank).into_iter().map(of_lane).sum::<u64>() + self.sum_bytes(rank)
-    }
-
-    /// The operators of each lane of a rank, by their places among the rank's.
-    fn lane_runs(&self, rank: usize) -> Vec<Range<usize>> {
-        lanes::runs(&self.owned_by(rank).map(|(_, entry)| entry.description.cost).collect::<Vec<_>>(), self.lanes)
-    }
-
-    fn sum_bytes(&self, rank: usize) -> u64 {
-        if self.columns.len() > 1 {
-            return self.block_sum_bytes(rank);
-        }
-        let message = |elements: usize| self.domain.len().min(elements) as u64 * self.scalar_bytes;
-        let runs = self.lane_runs(rank);
-        if !self.ordered {
-            // the first lane adds to the result
-            let of_lanes = (runs.len() as u64 - 1) * self.model_bytes(rank);
-            return of_lanes + if self.ranks > 1 { message(MESSAGE) } else { 0 };
-        }
-        let subtrees = tree::subtrees(&self.owners());
-        let mine = subtrees.iter().filter(|subtree| subtree.owner == rank);
-        let log2 = |count: usize| count.next_power_of_two().trailing_zeros();
-        let depth = if runs.len() == 1 {
-            mine.clone().map(|subtree| log2(subtree.len())).max().unwrap_or(0)
-        } else {
-            // a sum for each node of a lane, partial ones below it, and above
-            let operators: Vec<usize> = self.owned_by(rank).map(|(index, _)| index).collect();
-            let lane_of = |index| {
-                let place = operators.binary_search(&index).unwrap_or_default();
-                runs.partition_point(|run| run.end <= place)
-            };
-            let nodes = tree::nodes_of_lanes(&operators, mine.clone(), lane_of);
-            let of_lane = |lane| nodes.iter().filter(move |node| node.owner == lane).map(|node| log2(node.len())).max();
-            let below: u32 = (0..runs.len()).filter_map(of_lane).sum();
-            nodes.len() as u32 + below + log2(nodes.len()).saturating_sub(1)
-        };
-        if self.ranks == 1 {
-            return u64::from(depth) * self.model_bytes(rank);
-        }
-        let to_send = mine.count() as u64;
-        let to_combine = subtrees.len().div_ceil(self.ranks) as u64;
-        // the first subtree's sum lies in the result
-        (to_send.saturating_sub(1) + u64::from(depth)) * self.model_bytes(rank)
-            + (to_send + to_combine + 1) * message(tree::CHUNK)
-    }
-
-    /// What sums of blocks need beside their result: ordered ones the sum and the depth of the tree for each block.
-    fn block_sum_bytes(&self, rank: usize) -> u64 {
-        if !self.ordered {
-            return 0;
-        }
-        let depth = |part: &Part| u64::from(part.operators.len().next_power_of_two().trailing_zeros());
-        let of_block = |part: &Part| (1 + depth(part)) * part.shape.len() as u64 * self.scalar_bytes;
-        self.columns.iter().filter(|part| part.ranks.binary_search(&rank).is_ok()).map(of_block).sum()
-    }
-
-    /// Calls that complete the blocks of one side of the stack, among the ranks that share them, and bytes that one rank puts
-    /// into them.
-    fn block_reduction(&self, parts: &[Part], rank: usize) -> (u64, u64) {
-        let (mut calls, mut bytes) = (0, 0);
-        let mut before: Option<&Part> = None;
-        for part in parts {
-            if part.ranks.len() > 1 && part.ranks.binary_search(&rank).is_ok() {
-                let numbers = part.shape.len();
-                if self.ordered {
-                    let owners: Vec<usize> = part.operators.iter().map(|index| self.entries[*index].owner).collect();
-                    let mine = tree::subtrees(&owners).iter().filter(|subtree| subtree.owner == rank).count();
-                    calls += 2 * numbers.div_ceil(tree::CHUNK) as u64 + 1;
-                    bytes += ((mine * numbers + numbers / part.ranks.len()) as u64) * self.scalar_bytes;
-                } else {
-                    // neighbours that the same ranks share go in one call
-                    calls += u64::from(before.is_none_or(|before| before.ranks != part.ranks));
-                    bytes += numbers as u64 * self.scalar_bytes;
-                }
-            }
-            before = Some(part);
-        }
-        (calls, bytes)
-    }
-
-    /// Calls of one `A x` by messages, and bytes that one rank puts into them: none, unless operators of several ranks add to
-    /// the same measurements.
-    pub fn forward_sends(&self, rank: usize) -> (u64, u64) {
-        self.block_reduction(&self.rows, rank)
-    }
-
-    /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
-    /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](super::Frame::reduction). Of an `x` that is
-    /// cut the sums of the blocks that the rank shares with others.
-    pub fn reduction(&self, rank: usize) -> (u64, u64) {
-        if self.columns.len() > 1 {
-            return self.block_reduction(&self.columns, rank);
-        }
-        let model = self.domain.len() as u64 * self.scalar_bytes;
-        if !self.ordered {
-            return (1, model + SPARE as u64 * self.real_bytes());
-        }
-        let mine = tree::subtrees(&self.owners()).iter().filter(|subtree| subtree.owner == rank).count() as u64;
-        let slice = tree::slice(self.domain.len(), self.ranks, rank).len() as u64 * self.scalar_bytes;
-        let chunks = self.domain.len().div_ceil(tree::CHUNK) as u64;
-        (2 * chunks + 1, mine * model + slice + SPARE as u64 * 8)
     }
 }
 
@@ -553,132 +418,4 @@ fn rank_asked(group: &Group, members: &[Description], ranks: usize) -> Result<Op
         }
     }
     Ok(first.map(|(_, rank)| rank))
-}
-
-/// How many operators, and how many ranks, a printed plan shows one by one.
-const SHOWN: usize = 48;
-
-/// Which of so many lines are shown: all, or the first and the last with one gap between them.
-fn shown(count: usize) -> impl Iterator<Item = Option<usize>> {
-    let gap = if count > SHOWN { SHOWN / 2..count - SHOWN / 2 } else { 0..0 };
-    (0..gap.start).map(Some).chain((!gap.is_empty()).then_some(None)).chain((gap.end..count).map(Some))
-}
-
-impl fmt::Display for BlockPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let data: usize = self.rows.iter().map(|row| row.shape.len() * row.ranks.len()).sum();
-        writeln!(
-            f,
-            "{} operators on {} rank{}{}; x {} {} ({}); all measurements {}",
-            self.entries.len(),
-            self.ranks,
-            if self.ranks == 1 { "" } else { "s" },
-            if self.lanes == 1 { String::new() } else { format!(" of {} lanes", self.lanes) },
-            self.domain,
-            self.scalar,
-            human_bytes(self.domain.len() as u64 * self.scalar_bytes),
-            human_bytes(data as u64 * self.scalar_bytes),
-        )?;
-        writeln!(f)?;
-        writeln!(
-            f,
-            "{:>8}  {:<28} {:<34} {:>5} {:>11} {:>7}",
-            "operator", "name", "measurements", "owner", "bytes", "cost"
-        )?;
-        let total: f64 = self.entries.iter().map(|entry| entry.description.cost).sum();
-        for index in shown(self.entries.len()) {
-            let Some(index) = index else {
-                writeln!(f, "{:>8}  … {} more", "", self.entries.len() - SHOWN)?;
-                continue;
-            };
-            let Entry { description, owner, .. } = &self.entries[index];
-            let bytes = human_bytes(description.range.len() as u64 * self.scalar_bytes);
-            let share = 100.0 * description.cost / total;
-            let (name, range) = (&description.name, description.range.to_string());
-            writeln!(f, "{index:>8}  {name:<28} {range:<34} {owner:>5} {bytes:>11} {share:>6.1}%")?;
-        }
-        if self.columns.len() > 1 {
-            self.show_blocks(f)?;
-        }
-        for group in self.groups.iter().filter(|group| self.is_named(group)).take(SHOWN) {
-            let numbers: Vec<String> = group.operators.iter().map(usize::to_string).collect();
-            writeln!(f, "{:>8}  {}: operators {}", "group", group.name, numbers.join(", "))?;
-        }
-        if let Some(basis) = self.merged {
-            writeln!(f, "\nAᴴA of all operators is merged into one, {basis}: its application sends nothing")?;
-        }
-        writeln!(f)?;
-        writeln!(
-            f,
-            "{:>8}  {:>9} {:>12} {:>12} {:>12} {:>8} {:>18} {:>18}",
-            "rank", "operators", "x", "measurements", "operators", "cost", "A x sends", "Aᴴ y sends"
-        )?;
-        let sends = |(calls, bytes): (u64, u64)| match calls {
-            0 => "nothing".to_owned(),
-            _ => format!("{calls} × {}", human_bytes(bytes / calls)),
-        };
-        for rank in shown(self.ranks) {
-            let Some(rank) = rank else {
-                writeln!(f, "{:>8}  … {} more", "", self.ranks - SHOWN)?;
-                continue;
-            };
-            let cost: f64 = self.owned_by(rank).map(|(_, entry)| entry.description.cost).sum();
-            writeln!(
-                f,
-                "{rank:>8}  {:>9} {:>12} {:>12} {:>12} {:>7.1}% {:>18} {:>18}",
-                self.owned_by(rank).count(),
-                human_bytes(self.model_bytes(rank)),
-                human_bytes(self.data_bytes(rank)),
-                human_bytes(self.operator_bytes(rank)),
-                100.0 * cost / total,
-                sends(self.forward_sends(rank)),
-                sends(if self.ranks == 1 { (0, 0) } else { self.reduction(rank) }),
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl BlockPlan {
-    /// The blocks of `x`: who reads them, who holds them.
-    fn show_blocks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{:>8}  {:<28} {:>12} {:>14} {:>16}", "block", "of x", "bytes", "operators", "ranks")?;
-        for (index, part) in self.columns.iter().enumerate().take(SHOWN) {
-            let (shape, bytes) = (part.shape.to_string(), human_bytes(part.shape.len() as u64 * self.scalar_bytes));
-            let (readers, ranks) = (in_short(&part.operators), in_short(&part.ranks));
-            writeln!(f, "{index:>8}  {shape:<28} {bytes:>12} {readers:>14} {ranks:>16}")?;
-        }
-        let hidden = self.columns.len().saturating_sub(SHOWN);
-        if hidden > 0 { writeln!(f, "{:>8}  … {hidden} more", "") } else { Ok(()) }
-    }
-}
-
-/// Rising numbers as runs: `0-11, 13`; where there are many runs, how many numbers.
-fn in_short(numbers: &[usize]) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => runs.push((*number, *number)),
-        }
-    }
-    if runs.len() > 3 {
-        return format!("{} of them", numbers.len());
-    }
-    let run =
-        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    let runs: Vec<String> = runs.iter().map(run).collect();
-    if runs.is_empty() { "none".to_owned() } else { runs.join(", ") }
-}
-
-/// Bytes as a person reads them.
-pub fn human_bytes(bytes: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.2} {}", units[unit]) }
 }
