@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::checkpoints::{self, Begin};
 use super::cli::SolveArgs;
 use super::lock::lock;
 use super::model::{draw_middle, write_model};
@@ -9,7 +10,7 @@ use super::phases::{Phases, peak_memory};
 use super::report::{CheckpointReport, DataReport, Histories, Report, seconds, traffic};
 use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
-use super::{Context, Ending, Source, checkpoints, read_job, signals, start_threads, with_scalar};
+use super::{Context, Ending, Source, read_job, signals, start_threads, with_scalar};
 use crate::checkpoint::{Checkpoints, Found};
 use crate::comm::{Reduction, Team, Through};
 use crate::config::{Job, PseudoInverseMode};
@@ -42,20 +43,20 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
         _ => Ok(None),
     };
     let _lock = team.agree(locked.map_err(|fault| fault.in_phase(Phase::Write)))?;
-    let from = checkpoints::begin(&team, &job, args)?;
+    let begin = checkpoints::begin(&team, &job, args)?;
     let threads = start_threads(context, &job);
     phases.lap("config");
 
     let resolved = Resolved::open(&team, &job, &args.common)?;
-    if from.is_empty() {
+    if begin.is_anew() {
         team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
     }
     phases.lap("open");
-    let mut team = team.with_seconds_before(from.first().map_or(0.0, |newest| newest.table.seconds()));
+    let mut team = team.with_seconds_before(begin.from.first().map_or(0.0, |newest| newest.table.seconds()));
     if keeps_state(&job) {
         team = team.with_hand(signals::catch());
     }
-    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, from, threads, phases, args))
+    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, begin, threads, phases, args))
 }
 
 /// Whether the state of a job can be kept: the local mean has none between its operators.
@@ -76,7 +77,7 @@ fn solve_and_write<S: Scalar>(
     context: &Context,
     team: Team,
     resolved: &Resolved,
-    from: Vec<Found>,
+    mut begin: Begin,
     threads: usize,
     mut phases: Phases,
     args: &SolveArgs,
@@ -119,17 +120,21 @@ fn solve_and_write<S: Scalar>(
     }
 
     let data = checkpoints::checksum(team, &measurements.y)?;
+    team.agree(begin.expect_data(&data, args.force))?;
+    let Begin { from, iterate } = begin;
     let resumed = from.first().map(|newest| newest.table.iteration());
     if let Some(newest) = from.first() {
-        team.agree(checkpoints::expect_same_data(newest, &data, args.force))?;
         tracing::info!("going on after iteration {}: {}", newest.table.iteration(), newest.path.display());
+    }
+    if let Some(Found { path, .. }) = &iterate {
+        tracing::warn!("the job is another one: starting anew from the iterate of {}", path.display());
     }
     let about = team.agree(checkpoints::about(job, &data))?;
     let folder = checkpoints::folder_in(&job.output.folder);
     let mut kept = keeps_state(job).then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
 
     let before_solve = team.meter().all();
-    let solved = solve(context, &stack, resolved, &measurements, kept.as_mut())?;
+    let solved = solve(context, &stack, resolved, &measurements, iterate.as_ref(), kept.as_mut())?;
     if solved.ending().0 == Status::Stopped {
         let folder = job.output.folder.display();
         tracing::info!("{}: `stackphys resume {folder}` goes on, on any number of ranks", solved.ending().2);

@@ -6,7 +6,7 @@ use super::Context;
 use super::given::Given;
 use super::progress::Display;
 use super::resolve::{Measurements, Resolved};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, Found, read_vector};
 use crate::config::{Job, PseudoInverseMode, Solve, SolveMethod};
 use crate::error::{Error, Fault, Phase};
 use crate::recon::{DataTerm, Loss, Minimum, minimise};
@@ -110,16 +110,23 @@ pub fn solve<S: Scalar>(
     stack: &Stack<S>,
     resolved: &Resolved,
     measurements: &Measurements<S>,
+    iterate: Option<&Found>,
     mut checkpoints: Option<&mut Checkpoints>,
 ) -> Result<Solved<S>, Error> {
     let (team, job) = (stack.team(), resolved.job);
     let goes_on = checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.goes_on());
-    let guess = match named_guess(job).filter(|_| !goes_on) {
-        Some(given) => {
+    let named = named_guess(job).filter(|_| !goes_on);
+    let guess = match (iterate, named) {
+        (Some(found), _) => {
+            let mut x = stack.zero_model();
+            read_vector(team, found, "x", &mut x)?;
+            Some(x)
+        }
+        (None, Some(given)) => {
             let read = super::model::read_model(stack, resolved, &given);
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
-        None => None,
+        (None, None) => None,
     };
     let display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
     let mut watch = Watch { display, checkpoints: checkpoints.as_deref_mut() };
