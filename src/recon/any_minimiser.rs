@@ -65,6 +65,13 @@ impl AnyMinimiser {
             Self::PrimalDual(_) => [3, 4],
         }
     }
+    /// Of these, the vectors that a checkpoint keeps.
+    pub fn kept_vectors(&self) -> [u64; 2] {
+        match self {
+            Self::GradientDescent(_) => [2, 0],
+            Self::PrimalDual(_) => [1, 3],
+        }
+    }
     /// What one step sends; a trial that gradient descent takes back sends one scalar reduction more.
     pub fn messages(&self) -> StepMessages {
         StepMessages { vector_reductions: 1, scalar_reductions: 1 }

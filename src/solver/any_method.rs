@@ -167,6 +167,23 @@ impl AnyMethod {
             Self::Landweber(_) => [2, 0],
         }
     }
+    /// Of these, the vectors that a checkpoint keeps.
+    pub fn kept_vectors(&self) -> [u64; 2] {
+        let of_system = |count| match self.system() {
+            Some(SystemKind::ForwardAdjoint) => [0, count],
+            _ => [count, 0],
+        };
+        let damped = u64::from(self.damping() > 0.0);
+        match self {
+            Self::Cg(_) | Self::Chebyshev(_) => of_system(3),
+            Self::Minres(_) => of_system(6),
+            Self::Bicgstab(_) => of_system(4),
+            Self::Cgls(_) => [2, 1],
+            Self::Lsqr(_) => [3 + damped, 1],
+            Self::Lsmr(_) => [4 + damped, 1],
+            Self::Landweber(_) => [2, 0],
+        }
+    }
     /// What one step sends.
     pub fn messages(&self) -> StepMessages {
         let cut = self.system() == Some(SystemKind::ForwardAdjoint);

@@ -67,6 +67,13 @@ fn ways() -> Vec<Way> {
     ]
 }
 
+fn kept_vectors(way: &Way) -> [u64; 2] {
+    match way {
+        Way::Plain(method, _) => method.kept_vectors(),
+        Way::Minimiser(method) => method.kept_vectors(),
+    }
+}
+
 /// Counts steps, asks to stop after one of them, and keeps the state.
 struct Watch<'a, 'c> {
     checkpoints: Option<&'a mut Checkpoints<'c>>,
@@ -194,6 +201,13 @@ fn goes_on_in_the_same_bits<S: Scalar>(comm: &Rc<dyn Comm>, build: fn(Team) -> S
             let again = build(Team::new(some));
             let from = found(again.team(), &folder);
             assert_eq!(from[0].table.iteration(), begun.iterations());
+            // what the plan forecasts; a first guess of an undamped AAᴴ is kept too
+            let [of_model, of_data] = kept_vectors(way);
+            let (model, data) = (again.domain().len() as u64, again.range().len() as u64);
+            let bytes = (of_model * model + of_data * data) * size_of::<S>() as u64;
+            let has_guess = from[0].table.vectors.iter().any(|vector| vector.name == "first_guess");
+            let guess = if has_guess { model * size_of::<S>() as u64 } else { 0 };
+            assert_eq!(from[0].table.bytes(), bytes + guess, "{of}");
             let mut checkpoints = keeping(again.team(), &folder, None, from);
             let mut watch = Watch { checkpoints: Some(&mut checkpoints), seen: 0, asks: None };
             let (x_again, ended) = solve(&again, way, &mut watch).unwrap();
