@@ -14,6 +14,7 @@ Measures stackphys and, where they are installed, its rivals, in the same run; p
     reduce   sums over 2 ranks, by messages and in shared memory; a CG iteration, against one by hand on rsmpi;
              a stack of matrices with ordered sums rivals: PyLops-MPI, PETSc (for the matrices)
     blur     16 blurs of one image on 2 ranks      rival: DeepInverse
+    checkpoint   one gigabyte by 2 ranks             rival: dd
     plan     the plan of 100,000 tiles on 10,000 ranks, and the memory that it holds
 
 Absolute times drift from machine to machine and from hour to hour; only ratios from one run mean something, and only
@@ -33,11 +34,11 @@ case "${1:-}" in
     -*) echo "bench.sh: unknown option '$1', see --help" >&2; exit 2 ;;
 esac
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(ct lanes reduce blur plan)
+[ ${#cases[@]} -gt 0 ] || cases=(ct lanes reduce blur checkpoint plan)
 for name in "${cases[@]}"; do
     case "$name" in
-        ct | lanes | reduce | blur | plan) ;;
-        *) echo "bench.sh: unknown case '$name', expected ct, lanes, reduce, blur or plan" >&2; exit 2 ;;
+        ct | lanes | reduce | blur | checkpoint | plan) ;;
+        *) echo "bench.sh: unknown case '$name', expected ct, lanes, reduce, blur, checkpoint or plan" >&2; exit 2 ;;
     esac
 done
 

@@ -44,6 +44,44 @@ impl Default for When {
 /// Collective: yes, as a [`Keeper`]. Cost of a checkpoint: a copy of this rank's share of the method's vectors (of what all
 /// hold, one part for each rank) between two steps, and a scalar reduction after each step until it is written. A checkpoint
 /// that cannot be written is a warning; only when somebody has asked the job to stop is it an error.
+///
+/// ```
+/// use stackphys::checkpoint::{Checkpoints, When, find};
+/// use stackphys::solver::{CgParams, AnyMethod, Keeper, Observer, Progress, stop};
+/// use stackphys::stack::{Description, FromFn, Stack};
+/// use stackphys::{Shape, comm::Team, physics::Diagonal};
+///
+/// struct Kept<'a>(Checkpoints<'a>);
+/// impl Observer for Kept<'_> {
+///     fn observe(&mut self, _: &Progress) {}
+///     fn keeper(&mut self) -> Option<&mut dyn Keeper> { Some(&mut self.0) }
+/// }
+///
+/// let line = Shape::new([("x", 3)]);
+/// let factory = FromFn::new(
+///     1,
+///     |_| Ok(Description::new("weights", line.clone(), line.clone())),
+///     |_| Ok(Box::new(Diagonal::new([("x", 3)], vec![1.0, 2.0, 4.0])?) as _),
+/// );
+/// let stack = Stack::<f64>::build(Team::solo(), &factory, Default::default()).unwrap();
+/// let mut y = stack.zero_data();
+/// y.fill(4.0);
+/// let cg: AnyMethod = CgParams::default().into();
+/// let folder = tempfile::tempdir().unwrap();
+/// let when = When { every_iterations: Some(1), ..When::default() };
+/// let run = |from, steps| {
+///     let keeper = Checkpoints::new(stack.team(), folder.path().into(), when.clone(), "weights".into(), from);
+///     let mut kept = Kept(keeper);
+///     let solved = cg.solve(&stack, &y, None, None, &*stop::iterations(steps), &mut kept).unwrap();
+///     kept.0.finish().unwrap();
+///     solved
+/// };
+/// run(Vec::new(), 1);
+/// let (checkpoints, _) = find(folder.path()).unwrap();
+/// let (x, outcome) = run(checkpoints, 3); // goes on after the first step
+/// assert_eq!(outcome.iterations(), 3);
+/// assert!((x.as_slice()[2] - 1.0).abs() < 1e-12);
+/// ```
 pub struct Checkpoints<'a> {
     team: &'a Team,
     folder: PathBuf,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use stackphys::checkpoint::{Checkpoints, Found, When, find};
 use stackphys::comm::{Comm, Summation, Team};
+use stackphys::operator::Basis;
 use stackphys::recon::fidelity::{AnyFidelity, Huber};
 use stackphys::recon::{AnyMinimiser, DataTerm, GradientDescentParams, PrimalDualParams, minimise};
 use stackphys::solver::{
@@ -21,6 +22,7 @@ use stackphys::stack::{PlanOptions, Stack};
 use stackphys::{Error, Scalar};
 
 use super::blocks::grid;
+use super::planned::mergeable_on;
 use super::promises::Promise;
 use super::*;
 
@@ -33,6 +35,8 @@ pub const ALL: &[Promise] = &[
     ("a checkpoint of another problem is refused", a_checkpoint_of_another_problem_is_refused),
     ("a folder that cannot be written is a warning", a_folder_that_cannot_be_written_is_a_warning),
     ("the newest two are kept", the_newest_two_are_kept),
+    ("by the clock", checkpoints_by_the_clock),
+    ("a merged normal operator hears who asks", a_merged_normal_operator_hears_who_asks),
 ];
 
 const STEPS: usize = 9;
@@ -179,7 +183,7 @@ fn keeping<'t>(team: &'t Team, folder: &Path, every: Option<usize>, from: Vec<Fo
 }
 
 /// Solves on all ranks; again, and is asked to stop by the last rank; goes on with that on the first half of the ranks.
-fn goes_on_in_the_same_bits<S: Scalar>(comm: &Rc<dyn Comm>, build: fn(Team) -> Stack<S>, way: &Way) {
+fn goes_on_in_the_same_bits<S: Scalar>(comm: &Rc<dyn Comm>, build: impl Fn(Team) -> Stack<S>, way: &Way) {
     let of = format!("{way:?} {} on {} ranks", S::NAME, comm.size());
     let whole = build(Team::new(comm.clone()));
     let (x, outcome) = solve(&whole, way, &mut |_: &Progress| ()).unwrap();
@@ -379,4 +383,26 @@ fn a_folder_that_cannot_be_written_is_a_warning(comm: &Rc<dyn Comm>) {
     let error = attempt(asks).0.unwrap_err();
     assert!(error.to_string().contains("cannot write a checkpoint"), "{error}");
     team.barrier();
+}
+
+fn checkpoints_by_the_clock(comm: &Rc<dyn Comm>) {
+    let team = Team::new(comm.clone());
+    let (_held, folder) = folder(&team);
+    let stack = stack::<f64>(Team::new(comm.clone()));
+    for (minutes, kept) in [(1e-9, vec![9, 8]), (60.0, vec![])] {
+        let when = When { every_minutes: Some(minutes), ..When::default() };
+        let path = folder.join(minutes.to_string());
+        let mut checkpoints = Checkpoints::new(stack.team(), path.clone(), when, "by the clock".into(), Vec::new());
+        let mut watch = Watch { checkpoints: Some(&mut checkpoints), seen: 0, asks: None };
+        solve(&stack, &ways()[0], &mut watch).unwrap();
+        let iterations: Vec<_> = found(&team, &path).iter().map(|found| found.table.iteration()).collect();
+        assert_eq!(iterations, kept);
+    }
+    team.barrier();
+}
+
+/// Its steps send nothing, so the loop itself must ask.
+fn a_merged_normal_operator_hears_who_asks(comm: &Rc<dyn Comm>) {
+    let merged = |team| mergeable_on::<f64>(team, Basis::Fourier, 5, options());
+    goes_on_in_the_same_bits(comm, merged, &ways()[0]);
 }

@@ -71,6 +71,11 @@ impl<S: Scalar> LinearOperator<S> for Circular<S> {
 
 /// Diagonals, or convolutions, of one line.
 fn mergeable<S: Scalar>(comm: &Rc<dyn Comm>, basis: Basis, count: usize, options: PlanOptions) -> Stack<S> {
+    mergeable_on(Team::new(comm.clone()), basis, count, options)
+}
+
+/// Operators whose normal operators are diagonal in one basis.
+pub fn mergeable_on<S: Scalar>(team: Team, basis: Basis, count: usize, options: PlanOptions) -> Stack<S> {
     let line = Shape::new([("x", 14)]);
     let factory = FromFn::new(
         count,
@@ -88,7 +93,7 @@ fn mergeable<S: Scalar>(comm: &Rc<dyn Comm>, basis: Basis, count: usize, options
             })
         },
     );
-    Stack::build(Team::new(comm.clone()), &factory, options).unwrap()
+    Stack::build(team, &factory, options).unwrap()
 }
 
 fn merged_normals_are_their_members(comm: &Rc<dyn Comm>) {
