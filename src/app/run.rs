@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::cli::SolveArgs;
+use super::last_words::results_in;
 use super::model::{draw_middle, write_model};
 use super::phases::{Phases, peak_memory};
 use super::report::{DataReport, Histories, Report, seconds, traffic};
 use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
 use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
-use crate::comm::{Reduction, Team, Through};
+use crate::comm::{Reduction, Team, Through, signs};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
 use crate::scalar::Scalar;
@@ -33,6 +34,7 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
         false => Ok(()),
     })?;
     let writable = if team.rank() == 0 { check_results(&job.output.folder) } else { Ok(()) };
+    results_in(&job.output.folder, team.rank());
     team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
     let threads = start_threads(context, &job);
     phases.lap("config");
@@ -98,7 +100,9 @@ fn solve_and_write<S: Scalar>(
     }
 
     let before_solve = team.meter().all();
+    let solving = signs::during(Phase::Solve);
     let solved = solve(context, &stack, resolved, &measurements)?;
+    drop(solving);
     let after_solve = team.meter().all();
     phases.lap("solve");
     let (in_operators, in_sums) = stack.seconds();
@@ -109,6 +113,7 @@ fn solve_and_write<S: Scalar>(
         Some(truth) => Some(relative_error(team, &solved.x, truth)?),
         None => None,
     };
+    let _writing = signs::during(Phase::Write);
     let folder = &job.output.folder;
     let iterations = solved.steps().len().saturating_sub(1);
     let (status, stop_rule, stop_reason) = solved.ending();

@@ -34,6 +34,9 @@ impl Job {
             at_least_one("norm.method.max_iter", max_iter)?;
             positive("norm.method.tolerance", Some(tolerance))?;
         }
+        if let Err(fault) = self.limits.check() {
+            return in_table("limits", &fault);
+        }
         at_least_one("run.lanes", self.run.lanes.unwrap_or(1))?;
         at_least_one("run.threads", self.run.threads.unwrap_or(1))
     }

@@ -55,6 +55,7 @@ pub use schema::schema;
 pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
 pub use term::Term;
 
+pub use crate::comm::Limits;
 pub use crate::physics::AnyPhysics;
 
 /// A reconstruction job: what is sought (`model`), what was measured (`terms`), how to solve it and where to put it.
@@ -90,6 +91,9 @@ pub struct Job {
     /// How the work is spread and summed. Never changes the mathematics; the number of ranks comes from `mpirun`.
     #[serde(default)]
     pub run: Run,
+    /// How long things may take before the job is ended as stuck.
+    #[serde(default)]
+    pub limits: Limits,
     /// Where the results go.
     #[serde(default)]
     pub output: Output,

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::stop::{self, Status, Stop, StopRule};
-use crate::comm::Team;
-use crate::error::Error;
+use crate::comm::{Team, signs};
+use crate::error::{Error, Phase};
 
 /// Where a method stands after a step. All numbers are equal on all ranks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -121,6 +121,7 @@ pub fn drive(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let mut history = Vec::with_capacity(rule.most_iterations().unwrap_or(0).min(1 << 16) + 1);
+    let sign = signs::during(Phase::Solve);
     let mut progress = method.start()?;
     loop {
         let is_new = history.last().is_none_or(|last: &Progress| last.iteration < progress.iteration);
@@ -135,6 +136,7 @@ pub fn drive(
             return Ok(Outcome { status, stop, history });
         }
         let sent = method.team().map(Team::agreements);
+        sign.again();
         progress = method.step()?;
         if rule.reads_clock()
             && let Some(team) = method.team().filter(|team| sent == Some(team.agreements()))

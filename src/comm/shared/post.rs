@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::segment::Segment;
-use crate::comm::Comm;
+use crate::comm::{Comm, signs};
 use crate::scalar::Real;
 
 /// How often a waiting rank looks before it leaves the core to others: some 50 µs.
@@ -117,6 +117,7 @@ impl Posts {
     /// As [`wait`](Self::wait), leaving the core to others.
     #[cold]
     fn wait_long(&self, comm: &dyn Comm) {
+        let _waits = signs::waiting();
         let turn = self.turn.get();
         let begin = Instant::now();
         let (mut nap, mut told) = (Duration::ZERO, false);
