@@ -143,9 +143,10 @@ def stories(text):
             told.append(line)
         elif line.startswith("{") and '"ERROR"' in line:
             entry = json.loads(line)
-            where = "".join(f"{entry[key]}: " if key == "phase" else f"operator {entry[key]}: " for key in ("phase", "operator") if entry.get(key) is not None)
+            phase = f"{entry['phase']}: " if entry.get("phase") else ""
+            operator = f"operator {entry['operator']}: " if entry.get("operator") is not None else ""
             rank = "" if "rank " in entry["text"] else f" (on rank {entry.get('rank')} of"
-            told.append(f"error: {where}{entry['text']}{rank} help: {entry.get('help')}")
+            told.append(f"error: {phase}{operator}{entry['text']}{rank}")
     return told
 
 

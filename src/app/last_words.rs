@@ -3,9 +3,9 @@
 //! Other threads are stopped in the middle of something, perhaps with a lock in their hands, so nothing here waits for one.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::cli::{LogForm, Speech};
@@ -18,7 +18,7 @@ static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 pub const FILE: &str = "ended.txt";
 
 /// Names the folder of the results, for words that nobody would hear otherwise. Those of an earlier run are removed by rank 0.
-pub fn results_in(folder: &std::path::Path, rank: usize) {
+pub fn results_in(folder: &Path, rank: usize) {
     let _ = FOLDER.set(folder.to_owned()); // a second run in one process (tests) keeps the first
     if rank == 0 {
         let _ = std::fs::remove_file(folder.join(FILE));
@@ -42,7 +42,8 @@ pub fn last_words(speech: &Speech) -> LastWords {
 
 /// In one piece, and without the lock on standard error.
 fn write_to_stderr(text: &str) -> io::Result<()> {
-    File::from(io::stderr().as_fd().try_clone_to_owned()?).write_all(text.as_bytes())
+    let begin = if io::stderr().is_terminal() { "\n" } else { "" }; // behind a progress bar
+    File::from(io::stderr().as_fd().try_clone_to_owned()?).write_all(format!("{begin}{text}").as_bytes())
 }
 
 fn in_form(form: LogForm, ending: &Ending) -> String {

@@ -61,11 +61,14 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let lifeline = Lifeline::start(launched().then(launched_rank), last_words::last_words(&cli.speech));
+    let injected = lifeline::inject::plan(launched_rank()).map_err(|fault| fault.in_phase(Phase::Config));
+    let starting = signs::during(Phase::Config);
     with_world(|comm| {
         telemetry::start(&cli.speech, comm.rank());
         join(&lifeline, &comm);
+        drop(starting);
         agree_on_instructions(&comm);
-        let outcome = dispatch(&cli, &comm, &lifeline);
+        let outcome = Team::new(comm.clone()).agree(injected).and_then(|()| dispatch(&cli, &comm, &lifeline));
         drop(lifeline); // the work is done: from here on ranks may end in any order
         match outcome {
             Ok(Ending::Done) => ExitCode::SUCCESS,
@@ -89,8 +92,6 @@ struct Context<'a> {
 }
 
 fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, lifeline: &Lifeline) -> Result<Ending, Error> {
-    Team::new(comm.clone())
-        .agree(lifeline::inject::plan(comm.rank()).map_err(|fault| fault.in_phase(Phase::Config)))?;
     let context = &Context { comm, speech: &cli.speech, threads: cli.threads, lifeline };
     match &cli.command {
         Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),

@@ -11,6 +11,8 @@ use super::wire::{Line, Secrets, read_all, take_lines, word};
 
 /// Ranks that fall silent together are named together: how long to wait for the others.
 const TOGETHER: f64 = 1.5;
+/// Who calls and does not say who it is in so many seconds is a stranger.
+const LONGEST_HELLO: f64 = 10.0;
 
 /// Rank 0's watch as the one that all others are connected to.
 pub struct Hub {
@@ -83,7 +85,7 @@ impl Hub {
                 }
             }
         }
-        self.peers.retain(|peer| peer.is_open || peer.who.is_some());
+        self.peers.retain(|peer| peer.who.is_some() || peer.is_open && now - peer.heard < LONGEST_HELLO);
         heard.or_else(|| self.dead(now))
     }
 

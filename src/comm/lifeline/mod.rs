@@ -81,6 +81,19 @@ impl Lifeline {
     /// 300 seconds (`STACKPHYS_START_LIMIT_S` says otherwise) to start MPI and to [`join`](Self::join).
     ///
     /// Collective: no. Cost: a thread that wakes four times a second. A second start in one process keeps the first watch.
+    ///
+    /// ```
+    /// use stackphys::comm::{Lifeline, Limits, Solo};
+    /// let lifeline = Lifeline::start(None, Box::new(|ending| {
+    ///     if let Some(ending) = ending { // this rank tells
+    ///         eprintln!("error: {ending}");
+    ///     }
+    /// }));
+    /// lifeline.join(&Solo); // under MPI: `&*session.world()`
+    /// lifeline.limit(&Limits { operator_s: 600.0, ..Limits::default() });
+    /// // ... the work ...
+    /// drop(lifeline);
+    /// ```
     pub fn start(launched_as: Option<usize>, last_words: LastWords) -> Self {
         let lifeline = Lifeline(());
         let Ok((bell, rings)) = UnixStream::pair() else { return lifeline };
@@ -125,10 +138,7 @@ impl Lifeline {
         let (invitation, process) = broadcast(comm, &(invitation, std::process::id()))
             .unwrap_or_else(|| (Invitation { host: String::new(), addresses: Vec::new(), port: 0, secrets }, 0));
         let secrets = invitation.secrets;
-        let stream = match hub {
-            true => None,
-            false => invitation.accept(&me).ok().filter(|_| comm.rank() > 0),
-        };
+        let stream = if comm.rank() == 0 { None } else { invitation.accept(&me).ok() };
         // that address by which it reaches rank 0 is the one to call it at
         let own = stream.as_ref().and_then(|stream| Some(SocketAddr::new(stream.local_addr().ok()?.ip(), port)));
         let roster = gather(comm, own);

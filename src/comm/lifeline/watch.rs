@@ -202,8 +202,8 @@ impl Watch {
     fn look(&mut self, now: f64) {
         match &self.stage {
             Stage::Works => self.look_around(now),
-            // all ranks wait for the same: those behind rank 0 let it speak
-            Stage::Starts(limit) if now > limit + GRACE.min(self.who.rank as f64) => {
+            // all ranks wait for the same: those behind rank 0 let it speak, and be heard
+            Stage::Starts(limit) if now > limit + GRACE * self.who.rank.min(2) as f64 => {
                 self.exit(Some(&Ending::not_started(self.who.clone(), *limit)))
             }
             Stage::Reported(since, ending) if now > since + GRACE => self.without_hub(&ending.clone()),
