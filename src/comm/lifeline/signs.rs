@@ -50,7 +50,7 @@ const PHASE_BITS: u32 = 4;
 
 fn code(phase: Phase, operator: Option<usize>) -> u32 {
     let operator = operator.and_then(|index| u32::try_from(index + 1).ok()).filter(|one| *one < 1 << (32 - PHASE_BITS));
-    phase as u32 + 1 | operator.unwrap_or(0) << PHASE_BITS
+    (phase as u32 + 1) | (operator.unwrap_or(0) << PHASE_BITS)
 }
 
 fn decode(code: u32) -> (Option<Phase>, Option<usize>) {

@@ -177,10 +177,10 @@ impl Watch {
                     self.stage = Stage::Told(now);
                 }
                 // ranks that have lost their launcher may die of it, so that is asked first
-                Some(hub::Heard::Trouble(ending)) => match self.stage {
-                    Stage::Works => self.end(self.lost_launcher().unwrap_or(ending), now),
-                    _ => {}
-                },
+                Some(hub::Heard::Trouble(ending)) if matches!(self.stage, Stage::Works) => {
+                    self.end(self.lost_launcher().unwrap_or(ending), now);
+                }
+                Some(hub::Heard::Trouble(_)) => {} // all is told
             },
             Role::Member(member) => match member.listen(now) {
                 member::Heard::Nothing => {}
