@@ -20,8 +20,9 @@ const FOLDER: &str = "checkpoints";
 const FINISHED: &str = "finished";
 
 /// Tables of the config that a run may change before it goes on: they say when to stop, where and how to compute, not what.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "checkpoint",
+    "limits",
     "norm",
     "normal",
     "output",

@@ -7,6 +7,7 @@ mod check;
 mod checkpoints;
 mod cli;
 mod given;
+mod last_words;
 mod list;
 mod lock;
 mod model;
@@ -29,7 +30,7 @@ use std::rc::Rc;
 use clap::Parser;
 use cli::{Cli, Command, Common, Speech};
 
-use crate::comm::{Comm, Solo, Team};
+use crate::comm::{Comm, Lifeline, Solo, Team, lifeline, signs};
 use crate::config::Job;
 use crate::error::{Error, Fault, Phase};
 use crate::physics::joseph::Instructions;
@@ -64,10 +65,17 @@ pub fn main() -> ExitCode {
         eprintln!("{lonely}");
         return ExitCode::from(2);
     }
+    let lifeline = Lifeline::start(launched().then(launched_rank), last_words::last_words(&cli.speech));
+    let injected = lifeline::inject::plan(launched_rank()).map_err(|fault| fault.in_phase(Phase::Config));
+    let starting = signs::during(Phase::Config);
     with_world(|comm| {
         telemetry::start(&cli.speech, comm.rank());
+        join(&lifeline, &comm);
+        drop(starting);
         agree_on_instructions(&comm);
-        match dispatch(&cli, &comm) {
+        let outcome = Team::new(comm.clone()).agree(injected).and_then(|()| dispatch(&cli, &comm, &lifeline));
+        drop(lifeline); // the work is done: from here on ranks may end in any order
+        match outcome {
             Ok(Ending::Done) => ExitCode::SUCCESS,
             Ok(Ending::NotReached) => ExitCode::from(1),
             Ok(Ending::Stopped) => ExitCode::from(3),
@@ -86,10 +94,11 @@ struct Context<'a> {
     comm: &'a Rc<dyn Comm>,
     speech: &'a Speech,
     threads: Option<u16>,
+    lifeline: &'a Lifeline,
 }
 
-fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
-    let context = &Context { comm, speech: &cli.speech, threads: cli.threads };
+fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, lifeline: &Lifeline) -> Result<Ending, Error> {
+    let context = &Context { comm, speech: &cli.speech, threads: cli.threads, lifeline };
     match &cli.command {
         Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),
         Command::Resume(args) => run::run(context, &|| checkpoints::config_in(&args.folder), &args.as_run()),
@@ -101,6 +110,16 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
         Command::Simulate(args) => simulate::simulate(context, args),
         Command::List(args) => Ok(list::list(comm.rank(), args)),
         Command::Schema => Ok(list::schema(comm.rank())),
+    }
+}
+
+/// Connects the watches of all ranks. Collective: yes.
+fn join(lifeline: &Lifeline, comm: &Rc<dyn Comm>) {
+    let unwatched = lifeline.join(&**comm);
+    if comm.rank() == 0 && !unwatched.is_empty() {
+        tracing::warn!(
+            "ranks {unwatched:?} cannot reach rank 0 beside MPI (a firewall?): if one of them dies, only the launcher notices"
+        );
     }
 }
 
@@ -123,6 +142,7 @@ fn embedded_demo() -> Result<(String, String), Fault> {
 
 /// The job of a config with what `--set` and `--threads` overrule. Collective: yes; rank 0 reads.
 fn read_job(context: &Context, team: &Team, source: &Source, common: &Common) -> Result<Job, Error> {
+    let _sign = signs::during(Phase::Config);
     let parse = |(name, text): &(String, String)| {
         Job::from_toml(text, name, &common.set)
             .map_err(|fault| fault.or_hint("`stackphys schema` says what each key may be").in_phase(Phase::Config))
@@ -133,6 +153,7 @@ fn read_job(context: &Context, team: &Team, source: &Source, common: &Common) ->
     })?;
     let mut job = team.agree(parse(&written))?;
     job.run.threads = context.threads.map(usize::from).or(job.run.threads);
+    context.lifeline.limit(&job.limits);
     Ok(job)
 }
 

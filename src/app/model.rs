@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::given::Given;
 use super::resolve::Resolved;
+use crate::comm::signs;
 use crate::error::{Error, Fault, Phase};
 use crate::io::{self, FilesIn, NpyInParts};
 use crate::physics::Files;
@@ -24,6 +25,7 @@ pub fn read_model<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, given: &Give
 
 /// Writes `x` as one npy file of the model's shape, by rank 0. Collective: yes, one gather for each block.
 pub fn write_model<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, x: &Vector<S>, path: &Path) -> Result<(), Error> {
+    let sign = signs::during(Phase::Write);
     let team = stack.team();
     let in_write = |fault: Fault| fault.in_phase(Phase::Write);
     let file = match team.rank() {
@@ -33,6 +35,7 @@ pub fn write_model<S: Scalar>(stack: &Stack<S>, resolved: &Resolved, x: &Vector<
     let mut file = team.agree(file.map_err(in_write))?;
     let mut written = Ok(());
     for (index, window) in resolved.windows().iter().enumerate() {
+        sign.again();
         let block = stack.model_block_on_rank_0(x, index);
         if let (Some(file), Ok(())) = (&mut file, &written) {
             written = file.write(window, &block);

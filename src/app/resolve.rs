@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::cli::Common;
-use crate::comm::Team;
+use crate::comm::{Team, signs};
 use crate::config::{Job, Term};
 use crate::error::{Error, Fault, Phase};
 use crate::io::{Data, FilesIn, Header, Loaded, PhantomParams};
@@ -67,6 +67,7 @@ impl<'a> Resolved<'a> {
 
     /// As [`open`](Self::open), for another number of ranks.
     pub fn open_for(team: &Team, job: &'a Job, common: &Common, ranks: usize) -> Result<Self, Error> {
+        let _sign = signs::during(Phase::Open);
         let data_dir = common.data_dir();
         let headers = team.from_rank_0(|| {
             let header = |term: &Term| match &term.data {
@@ -289,6 +290,7 @@ impl<'a> Resolved<'a> {
 
     /// Builds this rank's operators. Collective: yes.
     pub fn build<S: Scalar>(&self, team: Team) -> Result<Stack<S>, Error> {
+        let _sign = signs::during(Phase::Build);
         Stack::build(team, self, self.plan_options())
     }
 
@@ -296,6 +298,7 @@ impl<'a> Resolved<'a> {
     ///
     /// Collective: yes.
     pub fn load<S: Scalar>(&self, stack: &Stack<S>) -> Result<Measurements<S>, Error> {
+        let sign = signs::during(Phase::Load);
         let mut y = stack.zero_data();
         let mut loaded = Loaded::default();
         let mut read = || -> Result<(), Fault> {
@@ -309,6 +312,7 @@ impl<'a> Resolved<'a> {
                     continue;
                 };
                 let Some(block) = y.block_slice_mut(index) else { continue };
+                sign.again();
                 let done = read_row(data, &self.files.0, header, row.of_several(term), &row.tile, block)
                     .map_err(|fault| in_table(term, "data", fault))?;
                 if !stack.speaks_for(index) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::checkpoints::{self, Begin};
 use super::cli::SolveArgs;
+use super::last_words::results_in;
 use super::lock::lock;
 use super::model::{draw_middle, write_model};
 use super::phases::{Phases, peak_memory};
@@ -12,7 +13,7 @@ use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
 use super::{Context, Ending, Source, read_job, signals, start_threads, with_scalar};
 use crate::checkpoint::{Checkpoints, Found};
-use crate::comm::{Reduction, Team, Through};
+use crate::comm::{Reduction, Team, Through, signs};
 use crate::config::{Job, PseudoInverseMode};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
@@ -37,6 +38,7 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
         false => Ok(()),
     })?;
     let writable = if team.rank() == 0 { check_results(&job.output.folder) } else { Ok(()) };
+    results_in(&job.output.folder, team.rank());
     team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
     let locked = match team.rank() {
         0 => lock(&job.output.folder, team.size(), &context.comm.host()).map(Some),
@@ -134,7 +136,9 @@ fn solve_and_write<S: Scalar>(
     let mut kept = keeps_state(job).then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
 
     let before_solve = team.meter().all();
+    let solving = signs::during(Phase::Solve);
     let solved = solve(context, &stack, resolved, &measurements, iterate.as_ref(), kept.as_mut())?;
+    drop(solving);
     if solved.ending().0 == Status::Stopped {
         let folder = job.output.folder.display();
         tracing::info!("{}: `stackphys resume {folder}` goes on, on any number of ranks", solved.ending().2);
@@ -150,6 +154,7 @@ fn solve_and_write<S: Scalar>(
         Some(truth) => Some(relative_error(team, &solved.x, truth)?),
         None => None,
     };
+    let _writing = signs::during(Phase::Write);
     let folder = &job.output.folder;
     let iterations = solved.steps().len().saturating_sub(1);
     let (status, stop_rule, stop_reason) = solved.ending();

@@ -11,7 +11,7 @@ use super::file::{self, Found, Table};
 use super::restore::{Refusal, Restore};
 use super::snapshot::Snapshot;
 use super::writer::{Ending, Share};
-use crate::comm::Team;
+use crate::comm::{Team, signs};
 use crate::error::{Error, Fault, Phase};
 use crate::solver::stop::Stop;
 use crate::solver::{Keeper, Memory, Progress, Status};
@@ -253,6 +253,7 @@ impl Keeper for Checkpoints<'_> {
     }
 
     fn restore(&mut self, remember: &mut dyn FnMut(&mut dyn Memory)) -> Result<Option<Vec<Progress>>, Error> {
+        let _sign = signs::during(Phase::Checkpoint);
         let mut damaged = None;
         while let Some(found) = self.from.pop_front() {
             let mut restore = Restore::from(self.team, &found);
@@ -282,6 +283,7 @@ impl Keeper for Checkpoints<'_> {
     ) -> Result<Option<(Status, Stop)>, Error> {
         let Some(now) = history.last() else { return Ok(None) };
         let begin = std::time::Instant::now();
+        let _sign = signs::during(Phase::Checkpoint);
         let asked = self.team.asked_to_stop();
         self.proceed_or_warn(asked)?;
         if asked {

@@ -4,11 +4,13 @@
 //! tests) and `mpi` (the only file that names rsmpi). A [`Team`] is the only door to it: it adds agreement on faults, a
 //! meter, and the mode of summation. Ranks of one host sum vectors in memory that they share (`shared`). Nothing falls back
 //! to the world communicator. Some ranks do a thing of their own in a scope (`scope`). Blocks of vectors are moved between
-//! ranks by a [`Transfer`], and parts of an array get margins from their neighbours by a [`Halo`].
+//! ranks by a [`Transfer`], and parts of an array get margins from their neighbours by a [`Halo`]. Beside all that a
+//! [`Lifeline`] notices ranks that are dead, stopped, cut off or stuck.
 
 mod agree;
 mod ends;
 mod halo;
+pub(crate) mod lifeline;
 mod meter;
 #[cfg(feature = "mpi")]
 pub mod mpi;
@@ -24,6 +26,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub use halo::{Beyond, Halo, Margin};
+pub(crate) use lifeline::signs;
+pub use lifeline::{Ending, LastWords, Lifeline, Limits, Who};
 pub use meter::{Kind, Meter, Traffic};
 pub use shared::NodeCell;
 pub use solo::Solo;

@@ -12,7 +12,7 @@ use mpi::environment::Universe;
 use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{AsRaw, Communicator, CommunicatorCollectives, Destination, Equivalence, Root, Source};
 
-use super::{Buf, BufMut, Comm, MESSAGE, Message, NodeCell, Reduce};
+use super::{Buf, BufMut, Comm, MESSAGE, Message, NodeCell, Reduce, lifeline, signs};
 
 /// Whether this process was started by `mpirun`, `mpiexec` or `srun` as one of several.
 ///
@@ -48,6 +48,7 @@ impl Session {
             eprintln!(
                 "error: rank {rank} on host {host} panicked: {panic}\n  help: this is a defect of the program or of an operator; the job is ended on all ranks"
             );
+            lifeline::told();
             SimpleCommunicator::world().abort(101);
         }));
         Some(Session { world, _universe: universe })
@@ -229,6 +230,7 @@ impl Comm for Mpi {
         mpi::environment::processor_name().unwrap_or_else(|_| super::solo::host_name())
     }
     fn broadcast(&self, buffer: BufMut, root: usize) {
+        let _waits = signs::waiting();
         match buffer {
             BufMut::F32(values) => self.broadcast_slice(values, root),
             BufMut::F64(values) => self.broadcast_slice(values, root),
@@ -237,6 +239,7 @@ impl Comm for Mpi {
         }
     }
     fn all_reduce(&self, buffer: BufMut, how: Reduce) {
+        let _waits = signs::waiting();
         let scratch = &mut *self.scratch.borrow_mut();
         match buffer {
             BufMut::F32(values) => self.reduce(values, &mut scratch.f32, how),
@@ -246,6 +249,7 @@ impl Comm for Mpi {
         }
     }
     fn gather(&self, send: Buf, receive: BufMut, counts: &[usize], root: Option<usize>) {
+        let _waits = signs::waiting();
         match (send, receive) {
             (Buf::F32(send), BufMut::F32(receive)) => self.gather_slice(send, receive, counts, root),
             (Buf::F64(send), BufMut::F64(receive)) => self.gather_slice(send, receive, counts, root),
@@ -255,6 +259,7 @@ impl Comm for Mpi {
         }
     }
     fn exchange(&self, send: Buf, send_counts: &[usize], receive: BufMut, receive_counts: &[usize]) {
+        let _waits = signs::waiting();
         match (send, receive) {
             (Buf::F32(send), BufMut::F32(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
             (Buf::F64(send), BufMut::F64(receive)) => self.exchange_slice(send, send_counts, receive, receive_counts),
@@ -264,6 +269,7 @@ impl Comm for Mpi {
         }
     }
     fn messages(&self, send: Buf, to: &[Message], receive: BufMut, from: &[Message]) {
+        let _waits = signs::waiting();
         match (send, receive) {
             (Buf::F32(send), BufMut::F32(receive)) => self.message_slices(send, to, receive, from),
             (Buf::F64(send), BufMut::F64(receive)) => self.message_slices(send, to, receive, from),
@@ -273,9 +279,11 @@ impl Comm for Mpi {
         }
     }
     fn barrier(&self) {
+        let _waits = signs::waiting();
         self.comm.barrier();
     }
     fn split(&self, colour: Option<usize>, key: usize) -> Option<Rc<dyn Comm>> {
+        let _waits = signs::waiting();
         let colour = colour.map_or_else(Color::undefined, |colour| Color::with_value(colour as i32));
         self.comm.split_by_color_with_key(colour, key as i32).map(|comm| Rc::new(Mpi::new(comm)) as Rc<dyn Comm>)
     }
@@ -295,6 +303,7 @@ impl Comm for Mpi {
             SimpleCommunicator::world().rank(),
             self.host()
         );
+        lifeline::told();
         SimpleCommunicator::world().abort(101)
     }
 }

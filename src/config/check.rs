@@ -36,6 +36,9 @@ impl Job {
         }
         positive("checkpoint.every_minutes", self.checkpoint.every_minutes)?;
         at_least_one("checkpoint.every_iterations", self.checkpoint.every_iterations.unwrap_or(1))?;
+        if let Err(fault) = self.limits.check() {
+            return in_table("limits", &fault);
+        }
         at_least_one("run.lanes", self.run.lanes.unwrap_or(1))?;
         at_least_one("run.threads", self.run.threads.unwrap_or(1))
     }

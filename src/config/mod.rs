@@ -56,6 +56,7 @@ pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
 pub use term::Term;
 
 use crate::checkpoint::When;
+pub use crate::comm::Limits;
 pub use crate::physics::AnyPhysics;
 
 /// A reconstruction job: what is sought (`model`), what was measured (`terms`), how to solve it and where to put it.
@@ -95,6 +96,9 @@ pub struct Job {
     /// of results, the newest two. SIGUSR1 and SIGTERM keep it at once and stop the job with exit status 3.
     #[serde(default)]
     pub checkpoint: When,
+    /// How long things may take before the job is ended as stuck.
+    #[serde(default)]
+    pub limits: Limits,
     /// Where the results go.
     #[serde(default)]
     pub output: Output,

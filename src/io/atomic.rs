@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::{Builder, NamedTempFile, TempPath};
 
@@ -36,6 +37,33 @@ pub struct Pending {
     path: PathBuf,
     writer: BufWriter<File>,
     temporary: TempPath,
+    _listed: Listed,
+}
+
+/// The temporary files of this process.
+static LIST: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A temporary file that is on the list.
+struct Listed(PathBuf);
+
+impl Listed {
+    fn new(path: &Path) -> Self {
+        LIST.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Listed(path.to_owned())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        LIST.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+    }
+}
+
+/// Removes all temporary files, for a process that ends while it writes. Collective: no. Waits for nobody.
+pub fn abandon() {
+    if let Ok(list) = LIST.try_lock() {
+        list.iter().for_each(|path| drop(fs::remove_file(path)));
+    }
 }
 
 impl Pending {
@@ -44,7 +72,8 @@ impl Pending {
         check_replaceable(path)?;
         let temporary = temporary_in(&folder_of(path)).map_err(|error| cannot_write(path, &error))?;
         let (file, temporary) = temporary.into_parts();
-        Ok(Pending { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 18, file), temporary })
+        let _listed = Listed::new(&temporary);
+        Ok(Pending { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 18, file), temporary, _listed })
     }
 
     /// Writes more of it. Collective: no. Faults: a full disk.
@@ -54,7 +83,7 @@ impl Pending {
 
     /// Puts it into its place. Collective: no. Faults: a full disk.
     pub fn finish(self) -> Result<(), Fault> {
-        let Pending { path, writer, temporary } = self;
+        let Pending { path, writer, temporary, _listed } = self;
         let wrong = |error: io::Error| cannot_write(&path, &error);
         let file = writer.into_inner().map_err(|error| wrong(error.into_error()))?;
         file.sync_all().map_err(wrong)?;

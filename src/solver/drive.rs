@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
 use super::stop::{self, Status, Stop, StopRule};
-use crate::comm::Team;
-use crate::error::Error;
+use crate::comm::{Team, signs};
+use crate::error::{Error, Phase};
 
 /// Where a method stands after a step. All numbers are equal on all ranks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -153,6 +153,7 @@ pub fn drive(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let mut history = Vec::with_capacity(rule.most_iterations().unwrap_or(0).min(1 << 16) + 1);
+    let sign = signs::during(Phase::Solve);
     method.prepare()?;
     let restored = match observer.keeper() {
         Some(keeper) => keeper.restore(&mut |memory| method.remember(memory))?,
@@ -183,6 +184,7 @@ pub fn drive(
             return Ok(Outcome { status, stop, history });
         }
         let sent = method.team().map(Team::agreements);
+        sign.again();
         progress = method.step()?;
         if (rule.reads_clock() || observer.keeper().is_some())
             && let Some(team) = method.team().filter(|team| sent == Some(team.agreements()))

@@ -11,7 +11,7 @@ use super::sharing::Sharing;
 use super::tree::Ordered;
 use super::window::Window;
 use super::{BlockPlan, Description};
-use crate::comm::{Summation, Team};
+use crate::comm::{Summation, Team, signs};
 use crate::error::{Error, Fault, Phase};
 use crate::operator::Work;
 use crate::scalar::Scalar;
@@ -95,7 +95,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Frame<X, Y> {
         let members = plan
             .owned_by(team.rank())
             .map(|(index, entry)| {
-                super::guarded(|| build(index, &entry.description))
+                super::guarded(|| signs::call(Phase::Build, index, || build(index, &entry.description)))
                     .map_err(|fault| fault.in_operator(index).in_phase(Phase::Build))
             })
             .collect::<Result<Vec<_>, _>>();

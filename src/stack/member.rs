@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::comm::signs;
 use crate::error::{Fault, Phase};
 use crate::operator::{Apply, LinearOperator, Work};
 use crate::scalar::Scalar;
@@ -74,7 +75,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Member<X, Y> {
         action: impl FnOnce(&dyn LinearOperator<X, Y>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let begin = Instant::now();
-        let done = guarded(|| action(&*self.operator)).map_err(|mut fault| {
+        let done = guarded(|| signs::call(phase, self.index, || action(&*self.operator))).map_err(|mut fault| {
             fault.text = format!("`{}`: {}", self.name, fault.text);
             fault.in_operator(self.index).in_phase(phase)
         });

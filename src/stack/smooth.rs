@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Description, Frame, Measured, PlanOptions};
-use crate::comm::Team;
+use crate::comm::{Team, signs};
 use crate::error::{Error, Fault, Phase};
 use crate::operator::{Differentiable, Linear, LinearOperator, Point, Work};
 use crate::scalar::Scalar;
@@ -232,7 +232,7 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Smooth<X, Y> {
         phase: Phase,
         action: impl FnOnce(&dyn Differentiable<X, Y>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        super::guarded(|| action(&*self.operator)).map_err(|mut fault| {
+        super::guarded(|| signs::call(phase, self.index, || action(&*self.operator))).map_err(|mut fault| {
             fault.text = format!("`{}`: {}", self.name, fault.text);
             fault.in_operator(self.index).in_phase(phase)
         })

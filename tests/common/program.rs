@@ -163,6 +163,12 @@ impl Ended {
         assert_eq!(self.status.code(), Some(status), "{self}");
         self
     }
+    /// Panics, with all that was said, if the exit status is 0.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        assert!(!self.status.success(), "{self}");
+        self
+    }
     /// The lines that begin an error.
     pub fn errors(&self) -> Vec<&str> {
         self.stderr.lines().filter(|line| line.starts_with("error:")).collect()

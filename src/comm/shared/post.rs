@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::segment::Segment;
-use crate::comm::Comm;
 use crate::comm::spare::Spare;
+use crate::comm::{Comm, signs};
 use crate::scalar::Real;
 use crate::space::SPARE;
 
@@ -112,6 +112,7 @@ impl Posts {
     /// As [`wait`](Self::wait), leaving the core to others.
     #[cold]
     fn wait_long(&self, comm: &dyn Comm) {
+        let _waits = signs::waiting();
         let turn = self.turn.get();
         let begin = Instant::now();
         let (mut nap, mut told) = (Duration::ZERO, false);
