@@ -144,6 +144,12 @@ pub struct PlanArgs {
     /// For how many ranks.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub ranks: Option<u32>,
+    /// How many of them run on each node. Left out: all on one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub ranks_per_node: Option<u32>,
+    /// Prints all of it as one JSON object, for programs.
+    #[arg(long)]
+    pub json: bool,
     /// Draws the plan too: which operator reads which block of x, adds to which measurements, and is on which rank.
     #[arg(long, value_name = "FILE.png")]
     pub png: Option<PathBuf>,

@@ -5,6 +5,7 @@
 mod apply;
 mod check;
 mod cli;
+mod forecast;
 mod given;
 mod list;
 mod model;

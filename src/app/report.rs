@@ -115,11 +115,11 @@ pub fn traffic(
             calls: after_solve[k].calls - before_solve[k].calls,
             bytes: after_solve[k].bytes - before_solve[k].bytes,
         };
-        let name = serde_json::to_value(Kind::ALL[k]).ok()?.as_str()?.to_owned();
+        let name = Kind::ALL[k].name().to_owned();
         let per_iteration = serde_json::json!({ "calls": per(in_solve.calls), "bytes": per(in_solve.bytes) });
-        Some((name, serde_json::json!({ "total": total[k], "per_iteration": per_iteration })))
+        (name, serde_json::json!({ "total": total[k], "per_iteration": per_iteration }))
     };
-    (0..total.len()).filter_map(entry).collect()
+    (0..total.len()).map(entry).collect()
 }
 
 /// The numbers of each step; nothing of those that the method does not know.

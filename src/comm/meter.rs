@@ -38,6 +38,20 @@ impl Kind {
         Kind::Agreement,
         Kind::Barrier,
     ];
+
+    /// As reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::VectorReduction => "vector_reduction",
+            Kind::ScalarReduction => "scalar_reduction",
+            Kind::Gather => "gather",
+            Kind::Exchange => "exchange",
+            Kind::Message => "message",
+            Kind::Broadcast => "broadcast",
+            Kind::Agreement => "agreement",
+            Kind::Barrier => "barrier",
+        }
+    }
 }
 
 /// Calls and bytes of one kind. Bytes are those that this rank put in.

@@ -9,6 +9,7 @@
 mod agree;
 mod ends;
 mod halo;
+mod hosts;
 mod meter;
 #[cfg(feature = "mpi")]
 pub mod mpi;
@@ -23,8 +24,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub use halo::{Beyond, Halo, Margin};
+pub use hosts::Hosts;
 pub use meter::{Kind, Meter, Traffic};
 pub use shared::NodeCell;
+pub(crate) use shared::is_short as is_short_in_memory;
 pub use solo::Solo;
 pub use team::{Reduction, Summation, Team, Through};
 pub use transfer::{Move, Transfer};

@@ -32,4 +32,4 @@ pub(crate) use node::Node;
 pub use node::NodeCell;
 pub(crate) use post::Spare;
 pub(crate) use slot::Slot;
-pub(crate) use sum::Leaves;
+pub(crate) use sum::{Leaves, is_short};
