@@ -71,6 +71,12 @@ pub struct Speech {
     /// Let every rank log, with its rank; otherwise rank 0 speaks for all.
     #[arg(long, global = true)]
     pub log_all_ranks: bool,
+    /// Let every rank write a log file too, DIR/rank-0000.log and so on, with what -v shows and the time of each line.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub log_dir: Option<PathBuf>,
+    /// Write a stream of events that a program can follow: one JSON object per line, by rank 0 (docs/events.md).
+    #[arg(long, value_name = "FILE", global = true)]
+    pub events: Option<PathBuf>,
 }
 
 /// The form of the log.
@@ -133,6 +139,9 @@ pub struct SolveArgs {
     /// Exit with status 1 if the tolerance of the config was not reached.
     #[arg(long)]
     pub require_converged: bool,
+    /// Start even if the plan says that the memory of a node will not do.
+    #[arg(long)]
+    pub ignore_memory: bool,
 }
 
 /// Options of `plan`.

@@ -5,9 +5,11 @@
 mod apply;
 mod check;
 mod cli;
+mod events;
 mod forecast;
 mod given;
 mod list;
+mod memory;
 mod model;
 mod norm;
 mod phases;
@@ -19,6 +21,7 @@ mod run;
 mod simulate;
 mod solve;
 mod telemetry;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ use std::rc::Rc;
 
 use clap::Parser;
 use cli::{Cli, Command, Common, Speech};
+use events::Events;
 
 use crate::comm::{Comm, Solo, Team};
 use crate::config::Job;
@@ -61,19 +65,37 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     with_world(|comm| {
-        telemetry::start(&cli.speech, comm.rank());
-        agree_on_instructions(&comm);
-        match dispatch(&cli, &comm) {
-            Ok(Ending::Done) => ExitCode::SUCCESS,
-            Ok(Ending::NotReached) => ExitCode::from(1),
-            Err(error) => {
-                if comm.rank() == 0 {
-                    telemetry::tell_error(&cli.speech, &error);
-                }
-                ExitCode::from(2)
-            }
+        let ended = telemetry::start(&cli.speech, &comm).and_then(|events| {
+            agree_on_instructions(&comm);
+            tell_start(&events, &cli, &comm);
+            let ended = dispatch(&cli, &comm, &events);
+            let error = ended.as_ref().err().map(ToString::to_string);
+            events.tell("end", serde_json::json!({ "status": status(&ended), "error": error }));
+            ended
+        });
+        if let (Err(error), 0) = (&ended, comm.rank()) {
+            telemetry::tell_error(&cli.speech, error);
         }
+        ExitCode::from(status(&ended))
     })
+}
+
+/// The exit status.
+fn status(ended: &Result<Ending, Error>) -> u8 {
+    match ended {
+        Ok(Ending::Done) => 0,
+        Ok(Ending::NotReached) => 1,
+        Err(_) => 2,
+    }
+}
+
+/// The first event. Collective: yes.
+fn tell_start(events: &Events, cli: &Cli, comm: &Rc<dyn Comm>) {
+    if cli.speech.events.is_some() {
+        let hosts = Team::new(comm.clone()).hosts();
+        let version = env!("CARGO_PKG_VERSION");
+        events.tell("start", serde_json::json!({ "version": version, "ranks": hosts.len(), "hosts": hosts }));
+    }
 }
 
 /// What every command is given.
@@ -81,10 +103,11 @@ struct Context<'a> {
     comm: &'a Rc<dyn Comm>,
     speech: &'a Speech,
     threads: Option<u16>,
+    events: &'a Events,
 }
 
-fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
-    let context = &Context { comm, speech: &cli.speech, threads: cli.threads };
+fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, events: &Events) -> Result<Ending, Error> {
+    let context = &Context { comm, speech: &cli.speech, threads: cli.threads, events };
     match &cli.command {
         Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),
         Command::Demo(args) => run::run(context, &embedded_demo, args),

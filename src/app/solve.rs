@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use super::Context;
 use super::given::Given;
-use super::progress::Display;
 use super::resolve::{Measurements, Resolved};
 use crate::config::{Job, PseudoInverseMode, Solve, SolveMethod};
 use crate::error::{Error, Fault, Phase};
 use crate::recon::{DataTerm, Loss, Minimum, minimise};
 use crate::scalar::Scalar;
 use crate::solver::{
-    AnyMethod, Exact, NormSquaredEstimate, Normal, Outcome, Progress, PseudoInverse, Solution, Start, Status,
+    AnyMethod, Exact, NormSquaredEstimate, Normal, Observer, Outcome, Progress, PseudoInverse, Solution, Start, Status,
     norm_squared, pseudo_inverse, stop, with_trouble_rules,
 };
 use crate::space::Vector;
@@ -90,10 +88,10 @@ fn named_guess(job: &Job) -> Option<Given<'_>> {
 
 /// The answer, and the squared norm if the config asks for it. Collective: yes.
 pub fn solve<S: Scalar>(
-    context: &Context,
     stack: &Stack<S>,
     resolved: &Resolved,
     measurements: &Measurements<S>,
+    observer: &mut dyn Observer,
 ) -> Result<Solved<S>, Error> {
     let (team, job) = (stack.team(), resolved.job);
     let guess = match named_guess(job) {
@@ -103,21 +101,19 @@ pub fn solve<S: Scalar>(
         }
         None => None,
     };
-    let mut display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
     let mut solved: Solved<S> = match &job.solve.method {
         SolveMethod::LeastSquares(method) => {
             warn_of_floor::<S>(job, method);
             let rule = rules(job, team.seconds());
             let how = how(job, method.clone());
-            pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, &mut display)?.into()
+            pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, observer)?.into()
         }
         SolveMethod::Minimiser(method) => {
             let term = data_term(stack, resolved, measurements)?;
             let rule = rules(job, team.seconds());
-            minimise(&term, method, guess, &*rule, &mut display)?.into()
+            minimise(&term, method, guess, &*rule, observer)?.into()
         }
     };
-    drop(display);
     if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solved.outcome {
         team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
     }
