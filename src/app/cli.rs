@@ -50,6 +50,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Measure an image: A x with the noise of each term, written in the natural shapes.
     Simulate(SimulateArgs),
+    /// Measure what messages and operators take here, for `plan --model`.
+    Bench(BenchArgs),
     /// What a config can name.
     List(ListArgs),
     /// The JSON Schema of the config, for editors and for reading.
@@ -156,6 +158,9 @@ pub struct PlanArgs {
     /// How many of them run on each node. Left out: all on one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub ranks_per_node: Option<u32>,
+    /// Predicts the time of an iteration, for 1, 2, 4 … ranks up to that many, from what `bench` measured.
+    #[arg(long, value_name = "NET.toml")]
+    pub model: Option<PathBuf>,
     /// Prints all of it as one JSON object, for programs.
     #[arg(long)]
     pub json: bool,
@@ -225,6 +230,46 @@ pub enum What {
     Adjoint,
     /// Aᴴ A x.
     Normal,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example: mpirun -n 4 stackphys bench net --out net.toml
+         mpirun -n 4 stackphys bench operators configs/tooth.toml --out net.toml
+         stackphys plan configs/tooth.toml --model net.toml --ranks 64 --ranks-per-node 8")]
+pub struct BenchArgs {
+    /// What is measured.
+    #[command(subcommand)]
+    pub what: BenchWhat,
+}
+
+/// What `bench` measures.
+#[derive(Debug, Subcommand)]
+pub enum BenchWhat {
+    /// Messages and sums: between two ranks, inside a node, in shared memory, between nodes. Needs two ranks at least.
+    Net(BenchNetArgs),
+    /// The operators and vectors of a job: each rank its own share, all at the same time. Added to the file.
+    Operators(BenchOperatorsArgs),
+}
+
+/// Options of `bench net`.
+#[derive(Debug, Args)]
+pub struct BenchNetArgs {
+    /// The file for what was measured.
+    #[arg(long, value_name = "NET.toml")]
+    pub out: PathBuf,
+}
+
+/// Options of `bench operators`.
+#[derive(Debug, Args)]
+pub struct BenchOperatorsArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The file that `bench net` wrote, to be added to.
+    #[arg(long, value_name = "NET.toml")]
+    pub out: PathBuf,
 }
 
 /// Options of `list`.

@@ -3,6 +3,7 @@
 //! One file per command; `resolve` makes objects of a config, `progress`, `telemetry` and `report` say what happens.
 
 mod apply;
+mod bench;
 mod check;
 mod cli;
 mod events;
@@ -18,6 +19,8 @@ mod progress;
 mod report;
 mod resolve;
 mod run;
+mod scaling;
+mod share;
 mod simulate;
 mod solve;
 mod telemetry;
@@ -116,6 +119,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, events: &Events) -> Result<Ending, E
         Command::Norm(args) => norm::norm(context, args),
         Command::Apply(args) => apply::apply(context, args),
         Command::Simulate(args) => simulate::simulate(context, args),
+        Command::Bench(args) => bench::bench(context, args),
         Command::List(args) => Ok(list::list(comm.rank(), args)),
         Command::Schema => Ok(list::schema(comm.rank())),
     }

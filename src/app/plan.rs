@@ -1,11 +1,16 @@
 //! `plan`: who owns what, what it takes, what an iteration sends. Allocates nothing.
 
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
 use super::cli::PlanArgs;
 use super::forecast::Forecast;
 use super::resolve::Resolved;
+use super::scaling::{Model, Prediction};
 use super::{Context, Ending, cores_of_host, read_config, read_job, say, with_scalar};
 use crate::comm::{Hosts, Kind, Team, Through, Traffic};
-use crate::error::{Error, Phase};
+use crate::error::{Error, Fault, Phase};
 use crate::io::{self, TilePicture};
 use crate::scalar::Scalar;
 use crate::stack::{BlockPlan, Entry, Part, human_bytes};
@@ -30,11 +35,19 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize, args: &PlanA
     let per_node = args.ranks_per_node.map_or(ranks, |ranks| ranks as usize);
     let hosts = Hosts::even(ranks, per_node, cores_of_host(), run.reduction, run.summation);
     let forecast = Forecast::new(resolved, &plan, &hosts);
+    let scale = match &args.model {
+        Some(path) => Some(team.from_rank_0(|| Scale::of::<S>(path, resolved, ranks, per_node))?),
+        None => None,
+    };
     if team.rank() > 0 {
         return Ok(Ending::Done);
     }
     if args.json {
-        say!("{:#}", forecast.to_json());
+        let mut all = forecast.to_json();
+        if let (Some(scale), Some(all)) = (&scale, all.as_object_mut()) {
+            all.insert("scale".into(), serde_json::json!(scale));
+        }
+        say!("{all:#}");
         return Ok(Ending::Done);
     }
     for line in resolved.about_data() {
@@ -48,8 +61,83 @@ fn print<S: Scalar>(team: &Team, resolved: &Resolved, ranks: usize, args: &PlanA
         let idle = forecast.idle();
         say!("\n{idle} of {ranks} ranks have no operator: split into more parts, or start fewer ranks");
     }
+    if let Some(scale) = &scale {
+        scale.tell();
+    }
     say!("\nplan hash {:016x}", plan.hash());
     Ok(Ending::Done)
+}
+
+/// The time of an iteration on more and more ranks.
+#[derive(Serialize, Deserialize)]
+struct Scale {
+    measured: String,
+    hosts: Vec<String>,
+    config: String,
+    rows: Vec<ScaleRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ScaleRow {
+    ranks: usize,
+    nodes: usize,
+    seconds: f64,
+    #[serde(flatten)]
+    parts: Prediction,
+    /// The time of one rank, over that of all of these together.
+    efficiency: f64,
+}
+
+impl Scale {
+    /// For 1, 2, 4 … ranks, and for as many as are asked for. Collective: no.
+    fn of<S: Scalar>(path: &Path, resolved: &Resolved, ranks: usize, per_node: usize) -> Result<Self, Fault> {
+        let model = Model::read(path)?;
+        let run = &resolved.job.run;
+        let mut counts: Vec<usize> = (0..).map(|k| 1 << k).take_while(|count| *count < ranks).collect();
+        counts.push(ranks);
+        let mut rows: Vec<ScaleRow> = Vec::new();
+        for ranks in counts {
+            let plan = resolved.plan::<S>(ranks).map_err(|fault| fault.in_phase(Phase::Plan))?;
+            let hosts = Hosts::even(ranks, per_node, model.cores, run.reduction, run.summation);
+            let parts = model.predict(&Forecast::new(resolved, &plan, &hosts), run.threads.unwrap_or(1))?;
+            let seconds = parts.seconds();
+            let alone = rows.first().map_or(seconds, |row| row.seconds);
+            let efficiency = alone / (ranks as f64 * seconds);
+            rows.push(ScaleRow { ranks, nodes: hosts.count(), seconds, parts, efficiency });
+        }
+        let config = model.operators.map_or(String::new(), |operators| operators.config);
+        Ok(Scale { measured: model.measured, hosts: model.hosts, config, rows })
+    }
+
+    fn tell(&self) {
+        let mut hosts = self.hosts.clone();
+        hosts.dedup();
+        say!("\na prediction, from messages measured on {} of {} and operators of {}:", self.measured, hosts.join(", "), self.config);
+        say!(
+            "{:>8} {:>6} {:>14} {:>12} {:>12} {:>12} {:>11}",
+            "ranks", "nodes", "one iteration", "operators", "vectors", "messages", "efficiency"
+        );
+        for ScaleRow { ranks, nodes, seconds, parts, efficiency } in &self.rows {
+            let Prediction { operators, vectors, messages, crowded } = *parts;
+            let [seconds, operators, vectors, messages] = [*seconds, operators, vectors, messages].map(human_seconds);
+            let mark = if crowded { " *" } else { "" };
+            let efficiency = 100.0 * efficiency;
+            say!("{ranks:>8} {nodes:>6} {seconds:>14} {operators:>12} {vectors:>12} {messages:>12} {efficiency:>10.1}%{mark}");
+        }
+        if self.rows.iter().any(|row| row.parts.crowded) {
+            say!("* more threads than cores: operators take turns, and messages take longer than is said here");
+        }
+    }
+}
+
+/// Seconds as a person reads them.
+fn human_seconds(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0".to_owned(),
+        s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
 }
 
 fn tell_method(forecast: &Forecast, resolved: &Resolved) {

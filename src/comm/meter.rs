@@ -1,6 +1,7 @@
 //! What was sent: calls and bytes by kind. Tests assert it, the report prints it.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -67,13 +68,33 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub struct Meter {
     counts: [Cell<Traffic>; Kind::ALL.len()],
+    seconds: Cell<f64>,
+}
+
+/// Adds the time until it is dropped to that of a meter.
+pub(super) struct Call<'m> {
+    meter: &'m Meter,
+    begin: Instant,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.meter.seconds.set(self.meter.seconds.get() + self.begin.elapsed().as_secs_f64());
+    }
 }
 
 impl Meter {
-    pub(super) fn count(&self, kind: Kind, bytes: usize) {
+    /// Counts a call; what is done while the result lives is on the clock of calls.
+    pub(super) fn count(&self, kind: Kind, bytes: usize) -> Call<'_> {
         let cell = &self.counts[kind as usize];
         let Traffic { calls, bytes: before } = cell.get();
         cell.set(Traffic { calls: calls + 1, bytes: before + bytes as u64 });
+        Call { meter: self, begin: Instant::now() }
+    }
+
+    /// Seconds of this rank in collective calls, in which it also waits for the others.
+    pub fn seconds(&self) -> f64 {
+        self.seconds.get()
     }
 
     /// What was sent of one kind so far.
