@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::resolve::Resolved;
 use crate::comm::{Hosts, Kind, Through};
-use crate::config::SolveMethod;
 use crate::io::Data;
 use crate::solver::StepCalls;
 use crate::stack::{BlockPlan, Calls};
@@ -29,8 +28,6 @@ pub struct Forecast<'a> {
     pub plan: &'a BlockPlan,
     /// Which rank is on which host.
     pub hosts: &'a Hosts,
-    /// Whether checkpoints are written.
-    snapshots: bool,
 }
 
 /// Bytes that one rank holds at its peak, by kind.
@@ -60,15 +57,10 @@ impl RankMemory {
     }
 }
 
-/// Vectors of the model and of the measurements that a checkpoint keeps.
-pub fn kept_vectors(method: &SolveMethod) -> [u64; 2] {
-    method.vectors()
-}
-
 impl<'a> Forecast<'a> {
     /// Of a job with its plan on such hosts.
     pub fn new(resolved: &'a Resolved<'a>, plan: &'a BlockPlan, hosts: &'a Hosts) -> Self {
-        Forecast { resolved, plan, hosts, snapshots: false }
+        Forecast { resolved, plan, hosts }
     }
 
     /// Vectors that a solve holds, of the model and of the measurements, its preconditioner's among them.
@@ -89,7 +81,15 @@ impl<'a> Forecast<'a> {
     }
     /// The collective calls of one iteration that a rank takes part in.
     pub fn iteration(&self, rank: usize) -> Calls {
-        self.step().on(self.plan, rank, self.hosts)
+        let mut calls = self.step().on(self.plan, rank, self.hosts);
+        let agrees = |kind| matches!(kind, Kind::VectorReduction | Kind::ScalarReduction | Kind::Agreement);
+        let job = self.resolved.job;
+        let wants_to_know = job.solve.wall_time_s.is_some() || job.keeps_state();
+        if wants_to_know && !calls.0.iter().any(|call| agrees(call.kind)) {
+            // nothing that the time, and the wish that it stops, could travel with: see `drive`
+            calls.add(&self.plan.settle_call(self.hosts), 1);
+        }
+        calls
     }
 
     /// What a rank holds at its peak.
@@ -109,16 +109,19 @@ impl<'a> Forecast<'a> {
             operators: plan.operator_bytes(rank),
             scratch: plan.scratch_bytes(rank),
             seen: if neighbours > 1 { seen } else { 0 },
-            snapshot: if self.snapshots { self.checkpoint_bytes().div_ceil(plan.ranks() as u64) } else { 0 },
+            snapshot: self.checkpoint_bytes().div_ceil(plan.ranks() as u64),
         }
     }
     /// What the ranks of a host hold together at their peak.
     pub fn host_bytes(&self, host: usize) -> u64 {
         self.hosts.ranks_of(host).map(|rank| self.memory(rank).peak()).sum()
     }
-    /// What the vectors of a checkpoint take on the disk.
+    /// What the vectors of a checkpoint take on the disk; zero where none are written.
     pub fn checkpoint_bytes(&self) -> u64 {
-        let [of_model, of_data] = kept_vectors(&self.resolved.job.solve.method);
+        if !self.resolved.job.keeps_state() {
+            return 0;
+        }
+        let [of_model, of_data] = self.resolved.job.solve.method.kept_vectors();
         let numbers = |parts: &[crate::stack::Part]| parts.iter().map(|part| part.shape.len() as u64).sum::<u64>();
         (of_model * numbers(self.plan.columns()) + of_data * numbers(self.plan.rows())) * self.plan.scalar_bytes()
     }

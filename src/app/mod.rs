@@ -5,11 +5,13 @@
 mod apply;
 mod bench;
 mod check;
+mod checkpoints;
 mod cli;
 mod events;
 mod forecast;
 mod given;
 mod list;
+mod lock;
 mod memory;
 mod model;
 mod norm;
@@ -21,6 +23,7 @@ mod resolve;
 mod run;
 mod scaling;
 mod share;
+mod signals;
 mod simulate;
 mod solve;
 mod telemetry;
@@ -46,10 +49,12 @@ enum Ending {
     Done,
     /// Finished, but what was required does not hold.
     NotReached,
+    /// Stopped when asked to; another run can go on.
+    Stopped,
 }
 
 /// Runs the program with the process's arguments and returns its exit status: 0 done as asked, 1 finished but what was
-/// required does not hold, 2 error. Collective: yes, if the process is a rank of several.
+/// required does not hold, 2 error, 3 stopped when asked to. Collective: yes, if the process is a rank of several.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -89,6 +94,7 @@ fn status(ended: &Result<Ending, Error>) -> u8 {
         Ok(Ending::Done) => 0,
         Ok(Ending::NotReached) => 1,
         Err(_) => 2,
+        Ok(Ending::Stopped) => 3,
     }
 }
 
@@ -113,6 +119,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, events: &Events) -> Result<Ending, E
     let context = &Context { comm, speech: &cli.speech, threads: cli.threads, events };
     match &cli.command {
         Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),
+        Command::Resume(args) => run::run(context, &|| checkpoints::config_in(&args.folder), &args.as_run()),
         Command::Demo(args) => run::run(context, &embedded_demo, args),
         Command::Plan(args) => plan::plan(context, args),
         Command::Check(args) => check::check(context, args),

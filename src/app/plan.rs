@@ -190,7 +190,10 @@ fn tell_iteration(forecast: &Forecast) {
         say!("sums of vectors that every rank holds are made {through}");
     }
     say!("balance: the busiest rank has {:.2} times the mean cost of operators", forecast.balance());
-    say!("a checkpoint takes {} on the disk\n", human_bytes(forecast.checkpoint_bytes()));
+    match forecast.checkpoint_bytes() {
+        0 => say!("no checkpoints\n"),
+        bytes => say!("a checkpoint takes {} on the disk\n", human_bytes(bytes)),
+    }
 }
 
 fn human(bytes: &u64) -> String {

@@ -4,15 +4,17 @@ use std::path::Path;
 
 use super::cli::SolveArgs;
 use super::forecast::Forecast;
+use super::lock::lock;
 use super::memory;
 use super::model::{draw_middle, write_model};
 use super::phases::{Phases, peak_memory};
 use super::progress::Display;
-use super::report::{DataReport, Histories, IterationReport, Report, seconds, traffic};
+use super::report::{CheckpointReport, DataReport, Histories, IterationReport, Report, seconds, traffic};
 use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
 use super::watch::{Steps, Watch};
-use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
+use super::{Context, Ending, Source, checkpoints, read_job, signals, start_threads, with_scalar};
+use crate::checkpoint::{Checkpoints, Found};
 use crate::comm::{Hosts, Reduction, Team, Through, Traffic};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
@@ -38,13 +40,25 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     })?;
     let writable = if team.rank() == 0 { check_results(&job.output.folder) } else { Ok(()) };
     team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    let locked = match team.rank() {
+        0 => lock(&job.output.folder, team.size(), &context.comm.host()).map(Some),
+        _ => Ok(None),
+    };
+    let _lock = team.agree(locked.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    let from = checkpoints::begin(&team, &job, args)?;
     let threads = start_threads(context, &job);
     phases.lap("config");
 
     let resolved = Resolved::open(&team, &job, &args.common)?;
-    team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
+    if from.is_empty() {
+        team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
+    }
     phases.lap("open");
-    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, threads, phases, args))
+    let mut team = team.with_seconds_before(from.first().map_or(0.0, |newest| newest.table.seconds()));
+    if job.keeps_state() {
+        team = team.with_hand(signals::catch());
+    }
+    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, from, threads, phases, args))
 }
 
 /// The files of a result.
@@ -60,6 +74,7 @@ fn solve_and_write<S: Scalar>(
     context: &Context,
     team: Team,
     resolved: &Resolved,
+    from: Vec<Found>,
     threads: usize,
     mut phases: Phases,
     args: &SolveArgs,
@@ -109,16 +124,32 @@ fn solve_and_write<S: Scalar>(
         tracing::warn!("{} numbers were not finite and became zero", measurements.not_finite);
     }
 
+    let data = checkpoints::checksum(team, &measurements.y)?;
+    let resumed = from.first().map(|newest| newest.table.iteration());
+    if let Some(newest) = from.first() {
+        team.agree(checkpoints::expect_same_data(newest, &data, args.force))?;
+        tracing::info!("going on after iteration {}: {}", newest.table.iteration(), newest.path.display());
+    }
+    let about = team.agree(checkpoints::about(job, &data))?;
+    let folder = checkpoints::folder_in(&job.output.folder);
+    let mut kept = job.keeps_state().then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
+
     let display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
-    let mut watch = Watch::new(display, context.events.clone(), &stack);
+    let mut watch = Watch::new(display, context.events.clone(), &stack, kept.as_mut());
     let (operators_before, sums_before) = stack.seconds();
+    let calls_before = team.meter().seconds();
     let solved = solve(&stack, resolved, &measurements, &mut watch)?;
-    let steps = watch.steps();
-    drop(watch);
+    let steps = watch.end()?;
+    if solved.ending().0 == Status::Stopped {
+        let folder = job.output.folder.display();
+        tracing::info!("{}: `stackphys resume {folder}` goes on, on any number of ranks", solved.ending().2);
+        return Ok(Ending::Stopped);
+    }
     phases.lap("solve");
     let (in_operators, in_sums) = stack.seconds();
     phases.add("operators", in_operators - operators_before);
     phases.add("sums", in_sums - sums_before);
+    phases.add("messages", team.meter().seconds() - calls_before);
     let as_planned = sent_as_planned(team, &forecast, &steps);
 
     let relative_error = match &measurements.truth {
@@ -138,7 +169,7 @@ fn solve_and_write<S: Scalar>(
     let mut spreads = phases.over_ranks(team);
     let spread = |name: &str| spreads.iter().find(|(known, _)| *known == name).map(|(_, spread)| *spread);
     let imbalance = spread("operators").map_or(1.0, |spread| spread.imbalance());
-    spreads.extend(spread("sums").map(|sums| ("waiting", sums.waiting())));
+    spreads.extend(spread("messages").map(|messages| ("waiting", messages.waiting())));
     let report = Report {
         status,
         stop_rule,
@@ -153,6 +184,10 @@ fn solve_and_write<S: Scalar>(
         true_objective: solved.true_objective,
         relative_error,
         norm_squared: solved.norm_squared,
+        checkpoints: kept.map(|kept| {
+            let (written, seconds) = kept.cost();
+            CheckpointReport { resumed_after: resumed, written, seconds }
+        }),
         pseudo_inverse: name_of(&job.solve.pseudo_inverse),
         ranks: team.size(),
         hosts: team.hosts(),
@@ -182,6 +217,9 @@ fn solve_and_write<S: Scalar>(
     };
     let written = if team.rank() == 0 { write_report(folder, &report) } else { Ok(()) };
     team.agree(written.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    if team.rank() == 0 {
+        checkpoints::mark_finished(folder);
+    }
     tell(&report, folder);
     context.events.tell(
         "result",

@@ -94,7 +94,8 @@ pub fn solve<S: Scalar>(
     observer: &mut dyn Observer,
 ) -> Result<Solved<S>, Error> {
     let (team, job) = (stack.team(), resolved.job);
-    let guess = match named_guess(job) {
+    let goes_on = observer.keeper().is_some_and(|keeper| keeper.goes_on());
+    let guess = match named_guess(job).filter(|_| !goes_on) {
         Some(given) => {
             let read = super::model::read_model(stack, resolved, &given);
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
@@ -117,7 +118,8 @@ pub fn solve<S: Scalar>(
     if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solved.outcome {
         team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
     }
-    if let Some(norm) = &job.norm {
+    let was_stopped = solved.outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Stopped);
+    if let Some(norm) = job.norm.as_ref().filter(|_| !was_stopped) {
         solved.norm_squared = match norm_squared(stack, &norm.method.clone().into(), &mut |_: &Progress| ())? {
             NormSquaredEstimate::Value { value, .. } => Some(value),
             NormSquaredEstimate::Bounds { .. } => None,

@@ -64,6 +64,17 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
+impl Traffic {
+    /// What came since an earlier reading.
+    pub fn since(self, before: Traffic) -> Traffic {
+        Traffic { calls: self.calls - before.calls, bytes: self.bytes - before.bytes }
+    }
+    /// Both together.
+    pub fn and(self, other: Traffic) -> Traffic {
+        Traffic { calls: self.calls + other.calls, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// A counter of calls and bytes for each [`Kind`]. A team of one rank sends nothing and counts what it would have called.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -72,24 +83,26 @@ pub struct Meter {
 }
 
 /// Adds the time until it is dropped to that of a meter.
-pub(super) struct Call<'m> {
+pub(super) struct Clock<'m> {
     meter: &'m Meter,
     begin: Instant,
 }
 
-impl Drop for Call<'_> {
+impl Drop for Clock<'_> {
     fn drop(&mut self) {
         self.meter.seconds.set(self.meter.seconds.get() + self.begin.elapsed().as_secs_f64());
     }
 }
 
 impl Meter {
-    /// Counts a call; what is done while the result lives is on the clock of calls.
-    pub(super) fn count(&self, kind: Kind, bytes: usize) -> Call<'_> {
+    pub(super) fn count(&self, kind: Kind, bytes: usize) {
         let cell = &self.counts[kind as usize];
         let Traffic { calls, bytes: before } = cell.get();
         cell.set(Traffic { calls: calls + 1, bytes: before + bytes as u64 });
-        Call { meter: self, begin: Instant::now() }
+    }
+    /// What is done while the result lives is on the clock of calls.
+    pub(super) fn clock(&self) -> Clock<'_> {
+        Clock { meter: self, begin: Instant::now() }
     }
 
     /// Seconds of this rank in collective calls, in which it also waits for the others.

@@ -96,6 +96,13 @@ impl SolveMethod {
             Self::Minimiser(method) => method.vectors(),
         }
     }
+    /// Of these, vectors that a checkpoint keeps.
+    pub fn kept_vectors(&self) -> [u64; 2] {
+        match self {
+            Self::LeastSquares(method) => method.kept_vectors(),
+            Self::Minimiser(method) => method.kept_vectors(),
+        }
+    }
     /// What one step asks of the ranks, with a preconditioner or without.
     pub fn calls(&self, preconditioner: Option<&AnyPreconditioner>) -> StepCalls {
         match self {

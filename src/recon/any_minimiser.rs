@@ -65,6 +65,13 @@ impl AnyMinimiser {
             Self::PrimalDual(_) => [3, 4],
         }
     }
+    /// Of these, vectors that a checkpoint keeps.
+    pub fn kept_vectors(&self) -> [u64; 2] {
+        match self {
+            Self::GradientDescent(_) => [2, 0],
+            Self::PrimalDual(_) => [1, 3],
+        }
+    }
     /// What one step asks of the ranks; a trial that gradient descent takes back asks for one `A x` and one sum of numbers more.
     pub fn calls(&self) -> StepCalls {
         let damped = self.damping() > 0.0;

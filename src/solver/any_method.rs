@@ -145,6 +145,23 @@ impl AnyMethod {
             Self::Landweber(_) => [2, 0],
         }
     }
+    /// Of these, vectors that a checkpoint keeps.
+    pub fn kept_vectors(&self) -> [u64; 2] {
+        let of_system = |count| match self.system() {
+            Some(SystemKind::ForwardAdjoint) => [0, count],
+            _ => [count, 0],
+        };
+        let damped = u64::from(self.damping() > 0.0);
+        match self {
+            Self::Cg(_) | Self::Chebyshev(_) => of_system(3),
+            Self::Minres(_) => of_system(6),
+            Self::Bicgstab(_) => of_system(4),
+            Self::Cgls(_) => [2, 1],
+            Self::Lsqr(_) => [3 + damped, 1],
+            Self::Lsmr(_) => [4 + damped, 1],
+            Self::Landweber(_) => [2, 0],
+        }
+    }
     /// What one step asks of the ranks, with a preconditioner or without.
     pub fn calls(&self, preconditioner: Option<&AnyPreconditioner>) -> StepCalls {
         let damped = self.damping() > 0.0;
@@ -250,7 +267,10 @@ impl AnyMethod {
             Self::Minres(params) => on_its_system!(params, system => Minres::on(system)),
             Self::Bicgstab(params) => on_its_system!(params, system => Bicgstab::on(system)),
             Self::Chebyshev(params) => {
-                let bounds = bounds(stack, params)?;
+                let bounds = match observer.keeper().is_some_and(|keeper| keeper.goes_on()) {
+                    true => params.bounds(1.0), // those of the state that is put back are used
+                    false => bounds(stack, params)?,
+                };
                 on_its_system!(params, system => Chebyshev::on(system, bounds))
             }
             Self::Cgls(params) => run(Cgls::new(stack, params, y, first_guess), rule, observer),

@@ -58,10 +58,7 @@ impl Calls {
     }
     /// Calls and bytes of all kinds.
     pub fn total(&self) -> Traffic {
-        self.traffic().iter().fold(Traffic::default(), |sum, one| Traffic {
-            calls: sum.calls + one.calls,
-            bytes: sum.bytes + one.bytes,
-        })
+        self.traffic().into_iter().fold(Traffic::default(), Traffic::and)
     }
 }
 
@@ -115,8 +112,11 @@ impl BlockPlan {
     }
     /// The call of the settling of an `x` that is cut.
     pub fn settle_blocks_call(&self, hosts: &Hosts) -> Calls {
-        let all: Vec<usize> = (0..self.ranks).collect();
-        Calls(if self.columns.len() == 1 { Vec::new() } else { vec![settling(&all, hosts)] })
+        if self.columns.len() == 1 { Calls::default() } else { self.settle_call(hosts) }
+    }
+    /// The call in which all ranks agree that all is well.
+    pub fn settle_call(&self, hosts: &Hosts) -> Calls {
+        Calls(vec![settling(&(0..self.ranks).collect::<Vec<_>>(), hosts)])
     }
 
     /// A sum of a few numbers of all ranks. Alone nothing is put in.
