@@ -84,7 +84,7 @@ struct ScaleRow {
     seconds: f64,
     #[serde(flatten)]
     parts: Prediction,
-    /// The time of one rank, over that of all of these together.
+    /// The time of the first row's ranks together, over that of these together.
     efficiency: f64,
 }
 
@@ -96,13 +96,18 @@ impl Scale {
         let mut counts: Vec<usize> = (0..).map(|k| 1 << k).take_while(|count| *count < ranks).collect();
         counts.push(ranks);
         let mut rows: Vec<ScaleRow> = Vec::new();
-        for ranks in counts {
-            let plan = resolved.plan::<S>(ranks).map_err(|fault| fault.in_phase(Phase::Plan))?;
+        for count in counts {
+            let plan = match resolved.plan::<S>(count) {
+                Ok(plan) => plan,
+                Err(_) if count < ranks => continue, // [ranks] wants more of them
+                Err(fault) => return Err(fault.in_phase(Phase::Plan)),
+            };
+            let ranks = count;
             let hosts = Hosts::even(ranks, per_node, model.cores, run.reduction, run.summation);
             let parts = model.predict(&Forecast::new(resolved, &plan, &hosts), run.threads.unwrap_or(1))?;
             let seconds = parts.seconds();
-            let alone = rows.first().map_or(seconds, |row| row.seconds);
-            let efficiency = alone / (ranks as f64 * seconds);
+            let work = |ranks: usize, seconds: f64| ranks as f64 * seconds;
+            let efficiency = rows.first().map_or(1.0, |row| work(row.ranks, row.seconds) / work(ranks, seconds));
             rows.push(ScaleRow { ranks, nodes: hosts.count(), seconds, parts, efficiency });
         }
         let config = model.operators.map_or(String::new(), |operators| operators.config);
