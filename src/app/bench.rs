@@ -185,7 +185,8 @@ fn tell(model: &Model) {
         let last = bytes.len() - 1;
         let (short, long) = (seconds[0] * 1e6, seconds[last] * 1e3);
         let megabytes = bytes[last] * 1e-6;
-        say!("{call:?} on {ranks} ranks of {hosts} hosts: {short:.1} µs short, {long:.2} ms for {megabytes:.0} MB");
+        let on = if *hosts == 1 { "one host".to_owned() } else { format!("{hosts} hosts") };
+        say!("{call:?} on {ranks} ranks of {on}: {short:.1} µs short, {long:.2} ms for {megabytes:.0} MB");
     }
 }
 
@@ -207,7 +208,9 @@ fn operators(context: &Context, args: &BenchOperatorsArgs) -> Result<Ending, Err
     });
     write(&team, &args.out, &model)?;
     if team.rank() == 0 {
-        say!("operators: {per_cost:.3e} s per unit of cost; vectors: {per_byte:.3e} s per byte of a vector of the model");
+        say!(
+            "operators: {per_cost:.3e} s per unit of cost; vectors: {per_byte:.3e} s per byte of a vector of the model"
+        );
         say!("added to {}", args.out.display());
     }
     Ok(Ending::Done)

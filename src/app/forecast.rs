@@ -11,15 +11,17 @@ use crate::io::Data;
 use crate::solver::StepCalls;
 use crate::stack::{BlockPlan, Calls};
 
-/// Bytes that a rank needs before it holds any vector: the program, MPI, BLAS, fonts. Measured: the release build under
-/// Open MPI 4.1 and OpenBLAS with one thread.
-const PROCESS_BYTES: u64 = 28_000_000;
+/// Bytes that a process needs before it holds any vector: the program, BLAS, fonts. Measured with OpenBLAS and one thread.
+const PROCESS_BYTES: u64 = 22_500_000;
 
-/// What HDF5 adds to that when a file is read.
+/// What MPI adds to that where there are several. Measured with Open MPI 4.1.
+const MPI_BYTES: u64 = 11_200_000;
+
+/// What HDF5 adds when a file is read.
 const HDF5_BYTES: u64 = 4_000_000;
 
-/// What rank 0 needs on top to draw and write the results.
-const PICTURE_BYTES: u64 = 2_000_000;
+/// What rank 0 needs to draw the results, when of the method's vectors only the result is left.
+const PICTURE_BYTES: u64 = 8_500_000;
 
 /// A plan on hosts, with what the method adds to it.
 pub struct Forecast<'a> {
@@ -47,13 +49,15 @@ pub struct RankMemory {
     pub seen: u64,
     /// This rank's share of a checkpoint on its way to the disk.
     pub snapshot: u64,
+    /// What drawing the results takes beyond what the method held.
+    pub picture: u64,
 }
 
 impl RankMemory {
     /// All of it.
     pub fn peak(&self) -> u64 {
-        let RankMemory { process, vectors, measurements, operators, scratch, seen, snapshot } = self;
-        process + vectors + measurements + operators + scratch + seen + snapshot
+        let RankMemory { process, vectors, measurements, operators, scratch, seen, snapshot, picture } = self;
+        process + vectors + measurements + operators + scratch + seen + snapshot + picture
     }
 }
 
@@ -97,20 +101,24 @@ impl<'a> Forecast<'a> {
         let (plan, job) = (self.plan, self.resolved.job);
         let hdf5 = job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
         let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);
-        let neighbours = self.hosts.ranks_of(self.hosts.of(rank)).count() as u64;
-        // a rank adds up its slice of everybody's vector, and ordered sums are summed where they lie: twice, by leaders thrice
-        let seen = if self.hosts.through() == Through::Messages { 0 } else { plan.model_bytes(rank) };
-        RankMemory {
-            process: PROCESS_BYTES
-                + if hdf5 { HDF5_BYTES } else { 0 }
-                + if rank == 0 { PICTURE_BYTES } else { 0 },
+        let neighbours = self.hosts.ranks_of(self.hosts.of(rank)).count();
+        let shares = neighbours > 1 && self.hosts.through() != Through::Messages;
+        let mut memory = RankMemory {
+            process: PROCESS_BYTES + if plan.ranks() > 1 { MPI_BYTES } else { 0 } + if hdf5 { HDF5_BYTES } else { 0 },
             vectors: bytes(self.vectors()).max(bytes(self.norm_vectors())),
             measurements: plan.data_bytes(rank) + self.resolved.fidelity_bytes(plan, rank),
             operators: plan.operator_bytes(rank),
             scratch: plan.scratch_bytes(rank),
-            seen: if neighbours > 1 { seen } else { 0 },
+            // a rank adds up its slice of everybody's vector
+            seen: if shares { plan.model_bytes(rank) } else { 0 },
             snapshot: self.checkpoint_bytes().div_ceil(plan.ranks() as u64),
+            picture: 0,
+        };
+        if rank == 0 {
+            let solving = memory.vectors + memory.scratch + memory.seen + memory.snapshot;
+            memory.picture = (plan.model_bytes(rank) + PICTURE_BYTES).saturating_sub(solving);
         }
+        memory
     }
     /// What the ranks of a host hold together at their peak.
     pub fn host_bytes(&self, host: usize) -> u64 {

@@ -35,8 +35,11 @@ pub fn check(team: &Team, forecast: &Forecast, names: &[String]) -> Result<(), E
         let says = team.from_rank(least, || Ok(here.as_ref().map_or(String::new(), |here| here.says.clone())))?;
         let (count, has) = (ranks.len(), human_bytes(found[least][0] as u64));
         let by = if count == 1 { "1 rank".to_owned() } else { format!("{count} ranks") };
-        let text =
-            format!("the job needs {} by {by} on host {}, which has {has} ({says})", human_bytes(needs), names[ranks[0]]);
+        let text = format!(
+            "the job needs {} by {by} on host {}, which has {has} ({says})",
+            human_bytes(needs),
+            names[ranks[0]]
+        );
         return team.agree(Err(Fault::new(text).in_phase(Phase::Plan).hint(
             "use more nodes or fewer ranks on each, cut x by [blocks], or set model.scalar to single precision; \
              `plan` shows what takes it; --ignore-memory tries all the same",

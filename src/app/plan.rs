@@ -117,17 +117,30 @@ impl Scale {
     fn tell(&self) {
         let mut hosts = self.hosts.clone();
         hosts.dedup();
-        say!("\na prediction, from messages measured on {} of {} and operators of {}:", self.measured, hosts.join(", "), self.config);
+        say!(
+            "\na prediction, from messages measured on {} of {} and operators of {}:",
+            self.measured,
+            hosts.join(", "),
+            self.config
+        );
         say!(
             "{:>8} {:>6} {:>14} {:>12} {:>12} {:>12} {:>11}",
-            "ranks", "nodes", "one iteration", "operators", "vectors", "messages", "efficiency"
+            "ranks",
+            "nodes",
+            "one iteration",
+            "operators",
+            "vectors",
+            "messages",
+            "efficiency"
         );
         for ScaleRow { ranks, nodes, seconds, parts, efficiency } in &self.rows {
             let Prediction { operators, vectors, messages, crowded } = *parts;
             let [seconds, operators, vectors, messages] = [*seconds, operators, vectors, messages].map(human_seconds);
             let mark = if crowded { " *" } else { "" };
             let efficiency = 100.0 * efficiency;
-            say!("{ranks:>8} {nodes:>6} {seconds:>14} {operators:>12} {vectors:>12} {messages:>12} {efficiency:>10.1}%{mark}");
+            say!(
+                "{ranks:>8} {nodes:>6} {seconds:>14} {operators:>12} {vectors:>12} {messages:>12} {efficiency:>10.1}%{mark}"
+            );
         }
         if self.rows.iter().any(|row| row.parts.crowded) {
             say!("* more threads than cores: operators take turns, and messages take longer than is said here");

@@ -278,7 +278,10 @@ fn tell(report: &Report, folder: &Path) {
         tracing::debug!("{name:>10}: {min:9.3} {mean:9.3} {max:9.3} s (least, mean and most of a rank)");
     }
     let IterationReport { seconds, .. } = report.iteration;
-    tracing::debug!("an iteration took {seconds:.3e} s; the busiest rank {:.2} times the mean in operators", report.imbalance);
+    tracing::debug!(
+        "an iteration took {seconds:.3e} s; the busiest rank {:.2} times the mean in operators",
+        report.imbalance
+    );
     if matches!(report.status, Status::Breakdown) {
         tracing::warn!("broke down after {} iterations: {}", report.iterations, report.stop_reason);
     } else {

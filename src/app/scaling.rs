@@ -146,7 +146,11 @@ impl Model {
 
     fn check(&self) -> Result<(), String> {
         if self.version != Self::VERSION {
-            return Err(format!("version {} of the grammar, this program reads version {}", self.version, Self::VERSION));
+            return Err(format!(
+                "version {} of the grammar, this program reads version {}",
+                self.version,
+                Self::VERSION
+            ));
         }
         for Curve { call, ranks, hosts, bytes, seconds } in &self.curves {
             let fits = bytes.len() == seconds.len() && !bytes.is_empty();
@@ -216,8 +220,8 @@ impl Model {
             return Err(Fault::new(format!("the model has no measurement of {call:?} {where_to}"))
                 .hint("run `bench net` on two ranks of one node at least, and on two nodes for several"));
         };
-        let [wanted, known] = [(ranks, hosts), (curve.ranks, curve.hosts)]
-            .map(|(ranks, hosts)| self.formula(call, ranks, hosts, bytes));
+        let [wanted, known] =
+            [(ranks, hosts), (curve.ranks, curve.hosts)].map(|(ranks, hosts)| self.formula(call, ranks, hosts, bytes));
         Ok(curve.at(bytes) * if known > 0.0 { wanted / known } else { 1.0 })
     }
 

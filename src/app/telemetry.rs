@@ -32,8 +32,8 @@ pub fn start(speech: &Speech, comm: &Rc<dyn Comm>) -> Result<Events, Error> {
         (false, _) => "trace",
     };
     let speaks = rank == 0 || speech.log_all_ranks;
-    let filter = EnvFilter::try_from_env("STACKPHYS_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(if speaks { level } else { "off" }));
+    let filter =
+        EnvFilter::try_from_env("STACKPHYS_LOG").unwrap_or_else(|_| EnvFilter::new(if speaks { level } else { "off" }));
     let console = match speech.log {
         LogForm::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_target(false).with_current_span(false);

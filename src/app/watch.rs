@@ -88,7 +88,8 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
         if written > self.keeping.written {
             self.keeping.written = written;
             let iteration = self.last.map_or(0, |last| last.iteration);
-            self.events.tell("checkpoint", json!({ "at_iteration": iteration, "written": written, "held_up_s": seconds }));
+            self.events
+                .tell("checkpoint", json!({ "at_iteration": iteration, "written": written, "held_up_s": seconds }));
         }
     }
 }

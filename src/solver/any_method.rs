@@ -214,9 +214,7 @@ impl AnyMethod {
             Self::Landweber(params) if params.weights == LandweberWeights::Sums => {
                 StepCalls { adjoints: 1, forwards: 1, model_dots: &[1], data_dots: &[1], ..step }
             }
-            Self::Landweber(_) => {
-                StepCalls { adjoints: 1, forwards: 1, model_dots: &[1], row_numbers: &[1], ..step }
-            }
+            Self::Landweber(_) => StepCalls { adjoints: 1, forwards: 1, model_dots: &[1], row_numbers: &[1], ..step },
         }
     }
     /// What one step sends where every rank holds all of `x`.

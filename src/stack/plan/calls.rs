@@ -3,7 +3,6 @@
 //! They follow from the plan and from the hosts alone. [`StepCalls`](crate::solver::StepCalls) says how often a method asks
 //! for each; a model of the network says how long one takes (`src/app/scaling.rs`).
 
-
 use super::super::tree;
 use super::{BlockPlan, Part};
 use crate::comm::{Hosts, Kind, Through, Traffic};
@@ -238,5 +237,13 @@ impl BlockPlan {
 fn settling(ranks: &[usize], hosts: &Hosts) -> Call {
     let bytes = SPARE as u64 * F64;
     let hosts = hosts.among(ranks);
-    Call { kind: Kind::Agreement, bytes, length: bytes, ranks: ranks.len(), hosts, through: Through::Messages, times: 1 }
+    Call {
+        kind: Kind::Agreement,
+        bytes,
+        length: bytes,
+        ranks: ranks.len(),
+        hosts,
+        through: Through::Messages,
+        times: 1,
+    }
 }
