@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::agreement::{self, logged, of_scopes};
 use common::promises::{self, Promise};
-use common::{blocks, forms, halos, hilbert, lanes, planned, reference, ways};
+use common::{blocks, checkpoints, forms, halos, hilbert, lanes, planned, reference, ways};
 use stackphys::comm::threads::Injection;
 use stackphys::comm::{Beyond, Comm, Halo, Margin, Solo, Team, threads};
 use stackphys::space::{Partition, Vector};
@@ -52,6 +52,11 @@ fn promises_hold_on_any_number_of_ranks() {
     keep(blocks::ALL);
     keep(lanes::ALL);
     keep(reference::ALL);
+}
+
+#[test]
+fn checkpoints_on_any_number_of_ranks() {
+    keep(checkpoints::ALL);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::cli::SolveArgs;
@@ -55,13 +56,47 @@ fn none_in(results: &Path, damaged: Vec<Fault>) -> Fault {
     }
 }
 
-/// The checkpoints that a run goes on from, newest first; none to begin anew. Makes room for new ones. Collective: yes; rank
-/// 0 looks, and has locked the folder.
-pub fn begin(team: &Team, job: &Job, args: &SolveArgs) -> Result<Vec<Found>, Error> {
+/// What a run begins with.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Begin {
+    /// States to go on from, newest first; none to begin anew.
+    pub from: Vec<Found>,
+    /// A state of another job, by the user's will: the method starts from its iterate.
+    pub iterate: Option<Found>,
+}
+
+impl Begin {
+    /// Whether the method starts by itself.
+    pub fn is_anew(&self) -> bool {
+        self.from.is_empty() && self.iterate.is_none()
+    }
+
+    /// Makes sure that the measurements are those of the state; with `force`, only its iterate is used if not. Collective: no.
+    pub fn expect_data(&mut self, data: &str, force: bool) -> Result<(), Fault> {
+        let Some(newest) = self.from.first() else { return Ok(()) };
+        let before = newest.table.about["data"].as_str().unwrap_or_default();
+        if before == data {
+            return Ok(());
+        }
+        if force {
+            self.iterate = self.from.drain(..).next();
+            return Ok(());
+        }
+        let of = newest.path.display();
+        let text = format!("{of} is of other measurements: their checksum was {before}, now it is {data}");
+        let hint = format!("have the data files changed? is --data-dir the same? {FORCE}");
+        Err(Fault::new(text).in_phase(Phase::Checkpoint).hint(hint))
+    }
+}
+
+const FORCE: &str = "--force starts anew from its iterate";
+
+/// What a run begins with; makes room for new checkpoints. Collective: yes; rank 0 looks, and has locked the folder.
+pub fn begin(team: &Team, job: &Job, args: &SolveArgs) -> Result<Begin, Error> {
     team.from_rank_0(|| look(job, args).map_err(|fault| fault.in_phase(Phase::Checkpoint)))
 }
 
-fn look(job: &Job, args: &SolveArgs) -> Result<Vec<Found>, Fault> {
+fn look(job: &Job, args: &SolveArgs) -> Result<Begin, Fault> {
     let results = &job.output.folder;
     let folder = folder_in(results);
     remove_leftovers(results);
@@ -80,7 +115,7 @@ fn look(job: &Job, args: &SolveArgs) -> Result<Vec<Found>, Fault> {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Fault::new(format!("cannot remove {}: {error}", folder.display())))
             }
-            _ => Ok(Vec::new()),
+            _ => Ok(Begin::default()),
         };
     }
     if found.is_empty() && (args.must_resume || !damaged.is_empty()) {
@@ -91,15 +126,20 @@ fn look(job: &Job, args: &SolveArgs) -> Result<Vec<Found>, Fault> {
     }
     let Some(newest) = found.first() else {
         tracing::info!("no checkpoint in {} yet: starting", results.display());
-        return Ok(Vec::new());
+        return Ok(Begin::default());
     };
-    expect_same_job(newest, job, args.force)?;
+    let differs = expect_same_job(newest, job, args.force);
     if finished {
         fs::remove_file(folder.join(FINISHED))
             .map_err(|error| Fault::new(format!("cannot write to {}: {error}", folder.display())))?;
     }
+    if args.force && differs.is_err() {
+        return Ok(Begin { iterate: Some(newest.clone()), ..Begin::default() });
+    }
+    differs?;
     let about = newest.table.about.clone();
-    Ok(found.into_iter().filter(|found| found.table.about == about).collect())
+    let from = found.into_iter().filter(|found| found.table.about["data"] == about["data"]).collect();
+    Ok(Begin { from, iterate: None })
 }
 
 /// A fault that names what differs between a job and the one that a checkpoint is of.
@@ -108,9 +148,7 @@ fn expect_same_job(found: &Found, job: &Job, force: bool) -> Result<(), Fault> {
     let (version, written_by) = (env!("CARGO_PKG_VERSION"), &found.table.program);
     if written_by != version && !force {
         let text = format!("{of} was written by version {written_by} of the program, this is {version}");
-        return Err(
-            Fault::new(text).hint("go on with that version, or try with --force: sizes and checksums are checked")
-        );
+        return Err(Fault::new(text).hint("go on with that version, or with --force: sizes and checksums are checked"));
     }
     let text = found.table.about["job"].as_str().unwrap_or_default();
     let before = Job::from_toml(text, &of.to_string(), &[])?;
@@ -118,7 +156,7 @@ fn expect_same_job(found: &Found, job: &Job, force: bool) -> Result<(), Fault> {
     let mut differences = Vec::new();
     compare("", &as_json(&before), &as_json(job), &mut differences);
     differences.retain(|Difference { path, .. }| !is_free(path));
-    let Some(Difference { path, before, now }) = differences.first().filter(|_| !force) else { return Ok(()) };
+    let Some(Difference { path, before, now }) = differences.first() else { return Ok(()) };
     let more = match differences.len() {
         1 => String::new(),
         more => format!(", and {} more", more - 1),
@@ -150,7 +188,8 @@ fn compare(path: &str, before: &Json, now: &Json, into: &mut Vec<Difference>) {
         }
         (Json::Array(old), Json::Array(new)) if old.len() == new.len() => {
             for (index, (old, new)) in old.iter().zip(new).enumerate() {
-                compare(&inner(&index.to_string()), old, new, into);
+                let name = new["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                compare(&inner(&name), old, new, into);
             }
         }
         (before, now) if before == now => {}
@@ -165,19 +204,6 @@ fn compare(path: &str, before: &Json, now: &Json, into: &mut Vec<Difference>) {
 pub fn about(job: &Job, data: &str) -> Result<Json, Fault> {
     let job = toml::to_string(job).map_err(|why| Fault::new(format!("the config cannot be kept: {why}")))?;
     Ok(json!({ "job": job, "data": data }))
-}
-
-/// A fault if a checkpoint is of other measurements. Collective: no.
-pub fn expect_same_data(found: &Found, data: &str, force: bool) -> Result<(), Fault> {
-    let before = found.table.about["data"].as_str().unwrap_or_default();
-    if before == data || force {
-        return Ok(());
-    }
-    let of = found.path.display();
-    let text = format!("{of} is of other measurements: their checksum was {before}, now it is {data}");
-    Err(Fault::new(text).in_phase(Phase::Checkpoint).hint(
-        "have the data files changed? is --data-dir the same? --force if you know that the iterate is still a good start",
-    ))
 }
 
 /// A checksum of all measurements, the same on any number of ranks. Collective: yes, one scalar reduction.

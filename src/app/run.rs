@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::checkpoints::{self, Begin};
 use super::cli::SolveArgs;
 use super::forecast::Forecast;
 use super::lock::lock;
@@ -13,7 +14,7 @@ use super::report::{CheckpointReport, DataReport, Histories, IterationReport, Re
 use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
 use super::watch::{Steps, Watch};
-use super::{Context, Ending, Source, checkpoints, read_job, signals, start_threads, with_scalar};
+use super::{Context, Ending, Source, read_job, signals, start_threads, with_scalar};
 use crate::checkpoint::{Checkpoints, Found};
 use crate::comm::{Hosts, Reduction, Team, Through, Traffic};
 use crate::error::{Error, Fault, Phase};
@@ -45,20 +46,20 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
         _ => Ok(None),
     };
     let _lock = team.agree(locked.map_err(|fault| fault.in_phase(Phase::Write)))?;
-    let from = checkpoints::begin(&team, &job, args)?;
+    let begin = checkpoints::begin(&team, &job, args)?;
     let threads = start_threads(context, &job);
     phases.lap("config");
 
     let resolved = Resolved::open(&team, &job, &args.common)?;
-    if from.is_empty() {
+    if begin.is_anew() {
         team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
     }
     phases.lap("open");
-    let mut team = team.with_seconds_before(from.first().map_or(0.0, |newest| newest.table.seconds()));
+    let mut team = team.with_seconds_before(begin.from.first().map_or(0.0, |newest| newest.table.seconds()));
     if job.keeps_state() {
         team = team.with_hand(signals::catch());
     }
-    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, from, threads, phases, args))
+    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, begin, threads, phases, args))
 }
 
 /// The files of a result.
@@ -74,7 +75,7 @@ fn solve_and_write<S: Scalar>(
     context: &Context,
     team: Team,
     resolved: &Resolved,
-    from: Vec<Found>,
+    mut begin: Begin,
     threads: usize,
     mut phases: Phases,
     args: &SolveArgs,
@@ -125,10 +126,14 @@ fn solve_and_write<S: Scalar>(
     }
 
     let data = checkpoints::checksum(team, &measurements.y)?;
+    team.agree(begin.expect_data(&data, args.force))?;
+    let Begin { from, iterate } = begin;
     let resumed = from.first().map(|newest| newest.table.iteration());
     if let Some(newest) = from.first() {
-        team.agree(checkpoints::expect_same_data(newest, &data, args.force))?;
         tracing::info!("going on after iteration {}: {}", newest.table.iteration(), newest.path.display());
+    }
+    if let Some(Found { path, .. }) = &iterate {
+        tracing::warn!("the job is another one: starting anew from the iterate of {}", path.display());
     }
     let about = team.agree(checkpoints::about(job, &data))?;
     let folder = checkpoints::folder_in(&job.output.folder);
@@ -138,7 +143,7 @@ fn solve_and_write<S: Scalar>(
     let mut watch = Watch::new(display, context.events.clone(), &stack, kept.as_mut());
     let (operators_before, sums_before) = stack.seconds();
     let calls_before = team.meter().seconds();
-    let solved = solve(&stack, resolved, &measurements, &mut watch)?;
+    let solved = solve(&stack, resolved, &measurements, iterate.as_ref(), &mut watch)?;
     let steps = watch.end()?;
     if solved.ending().0 == Status::Stopped {
         let folder = job.output.folder.display();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::given::Given;
 use super::resolve::{Measurements, Resolved};
+use crate::checkpoint::{Found, read_vector};
 use crate::config::{Job, PseudoInverseMode, Solve, SolveMethod};
 use crate::error::{Error, Fault, Phase};
 use crate::recon::{DataTerm, Loss, Minimum, minimise};
@@ -91,16 +92,23 @@ pub fn solve<S: Scalar>(
     stack: &Stack<S>,
     resolved: &Resolved,
     measurements: &Measurements<S>,
+    iterate: Option<&Found>,
     observer: &mut dyn Observer,
 ) -> Result<Solved<S>, Error> {
     let (team, job) = (stack.team(), resolved.job);
     let goes_on = observer.keeper().is_some_and(|keeper| keeper.goes_on());
-    let guess = match named_guess(job).filter(|_| !goes_on) {
-        Some(given) => {
+    let named = named_guess(job).filter(|_| !goes_on);
+    let guess = match (iterate, named) {
+        (Some(found), _) => {
+            let mut x = stack.zero_model();
+            read_vector(team, found, "x", &mut x)?;
+            Some(x)
+        }
+        (None, Some(given)) => {
             let read = super::model::read_model(stack, resolved, &given);
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
-        None => None,
+        (None, None) => None,
     };
     let mut solved: Solved<S> = match &job.solve.method {
         SolveMethod::LeastSquares(method) => {

@@ -21,3 +21,4 @@ mod writer;
 
 pub use file::{Found, Table, VectorEntry, find, remove_leftovers};
 pub use keep::{Checkpoints, When};
+pub use restore::read_vector;

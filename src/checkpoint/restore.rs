@@ -8,8 +8,29 @@ use super::file::{Found, VectorEntry};
 use super::pieces::{Cursor, Piece};
 use crate::comm::Team;
 use crate::error::{Error, Fault};
+use crate::scalar::Scalar;
 use crate::solver::{Memory, Numbers};
-use crate::space::Placement;
+use crate::space::{Placement, Vector};
+
+/// Reads the one vector of this name: the iterate of a state that does not fit as a whole. Collective: yes.
+pub fn read_vector<S: Scalar>(
+    team: &Team,
+    found: &Found,
+    name: &'static str,
+    into: &mut Vector<S>,
+) -> Result<(), Error> {
+    let mut restore = Restore::from(team, found);
+    for vector in found.table.vectors.iter().take_while(|vector| vector.name != name) {
+        restore.cursor.pieces(vector.blocks.iter().map(|len| len * vector.width));
+        restore.vectors += 1;
+    }
+    let memory: &mut dyn Memory = &mut restore;
+    memory.vector(name, into);
+    (restore.vectors, restore.bits) = (found.table.vectors.len(), found.table.bits.len()); // the rest is not asked for
+    restore.end().map_err(|refusal| match refusal {
+        Refusal::Differs(error) | Refusal::Damaged(error) => error,
+    })
+}
 
 /// The memory that a state is put back from.
 pub(super) struct Restore<'a> {

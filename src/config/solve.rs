@@ -96,7 +96,7 @@ impl SolveMethod {
             Self::Minimiser(method) => method.vectors(),
         }
     }
-    /// Of these, vectors that a checkpoint keeps.
+    /// Of these, the vectors that a checkpoint keeps.
     pub fn kept_vectors(&self) -> [u64; 2] {
         match self {
             Self::LeastSquares(method) => method.kept_vectors(),

@@ -65,7 +65,7 @@ impl AnyMinimiser {
             Self::PrimalDual(_) => [3, 4],
         }
     }
-    /// Of these, vectors that a checkpoint keeps.
+    /// Of these, the vectors that a checkpoint keeps.
     pub fn kept_vectors(&self) -> [u64; 2] {
         match self {
             Self::GradientDescent(_) => [2, 0],

@@ -145,7 +145,7 @@ impl AnyMethod {
             Self::Landweber(_) => [2, 0],
         }
     }
-    /// Of these, vectors that a checkpoint keeps.
+    /// Of these, the vectors that a checkpoint keeps.
     pub fn kept_vectors(&self) -> [u64; 2] {
         let of_system = |count| match self.system() {
             Some(SystemKind::ForwardAdjoint) => [0, count],

@@ -16,6 +16,7 @@ pub(crate) use each_scalar;
 
 pub mod agreement;
 pub mod blocks;
+pub mod checkpoints;
 pub mod compositions;
 pub mod forms;
 pub mod halos;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
@@ -57,6 +57,11 @@ impl Launch {
 
     /// Starts the process and waits for its end. Panics if it is still running at the limit.
     pub fn end(self) -> Ended {
+        self.begin().end()
+    }
+
+    /// Starts the process.
+    pub fn begin(self) -> Running {
         let program = env!("CARGO_BIN_EXE_stackphys");
         let mut command = match self.ranks {
             None => Command::new(program),
@@ -77,7 +82,7 @@ impl Launch {
         let logs = tempfile::tempdir().unwrap();
         let log = |name: &str| File::create(logs.path().join(name)).unwrap();
         let begin = Instant::now();
-        let mut child = command
+        let child = command
             .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
             .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
             .env("OMPI_MCA_mpi_yield_when_idle", "1")
@@ -91,6 +96,22 @@ impl Launch {
             .stderr(log("stderr"))
             .spawn()
             .unwrap_or_else(|why| panic!("{command:?} cannot be started: {why}"));
+        Running { what: format!("{:?} on {:?} ranks", self.arguments, self.ranks), child, logs, begin }
+    }
+}
+
+/// A process that was started.
+pub struct Running {
+    what: String,
+    child: Child,
+    logs: tempfile::TempDir,
+    begin: Instant,
+}
+
+impl Running {
+    /// Waits for its end. Panics if it is still running at the limit.
+    pub fn end(self) -> Ended {
+        let Running { what, mut child, logs, begin } = self;
         let status = child.wait_timeout(LIMIT).unwrap();
         if status.is_none() {
             // asked politely, mpirun ends its ranks too
@@ -101,13 +122,29 @@ impl Launch {
             }
         }
         let read = |name: &str| String::from_utf8_lossy(&std::fs::read(logs.path().join(name)).unwrap()).into_owned();
-        let what = format!("{:?} on {:?} ranks", self.arguments, self.ranks);
         let (stdout, stderr) = (read("stdout"), read("stderr"));
         match status {
             Some(status) => Ended { what, status, stdout, stderr, took: begin.elapsed() },
             None => panic!("{what}: still running after {LIMIT:?}\n{stdout}\n{stderr}"),
         }
     }
+}
+
+/// Processes that have a folder on their command line: a launcher and its ranks.
+pub fn processes_of(folder: &Path) -> Vec<String> {
+    let mark = folder.display().to_string();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.map(|entry| entry.file_name().into_string().unwrap_or_default());
+    let has_mark = |number: &String| {
+        let line = std::fs::read(Path::new("/proc").join(number).join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&mark)
+    };
+    numbers.filter(has_mark).collect()
+}
+
+/// Sends a signal to processes.
+pub fn send(signal: &str, processes: &[String]) {
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(processes).stderr(Stdio::null()).status();
 }
 
 /// What a process left behind.

@@ -648,7 +648,7 @@ fn wall_time_stops_all_ranks_at_the_same_step(comm: &Rc<dyn Comm>) {
 }
 /// The promises of all files.
 pub fn all() -> impl Iterator<Item = &'static Promise> {
-    use super::{agreement, blocks, forms, halos, hilbert, lanes, planned, reference, ways};
+    use super::{agreement, blocks, checkpoints, forms, halos, hilbert, lanes, planned, reference, ways};
     let lists = [
         ALL,
         planned::ALL,
@@ -660,6 +660,7 @@ pub fn all() -> impl Iterator<Item = &'static Promise> {
         hilbert::ALL,
         reference::ALL,
         agreement::ALL,
+        checkpoints::ALL,
     ];
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
