@@ -657,6 +657,7 @@ fn every_command_has_help() {
         ("norm", "--bounds"),
         ("apply", "--what"),
         ("simulate", "--in"),
+        ("bench", "net"),
         ("list", "operators"),
         ("schema", "Usage: stackphys schema"),
     ];

@@ -59,6 +59,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Measure an image: A x with the noise of each term, written in the natural shapes.
     Simulate(SimulateArgs),
+    /// Measure what messages and operators take here, for `plan --model`.
+    Bench(BenchArgs),
     /// What a config can name.
     List(ListArgs),
     /// The JSON Schema of the config, for editors and for reading.
@@ -80,6 +82,12 @@ pub struct Speech {
     /// Let every rank log, with its rank; otherwise rank 0 speaks for all.
     #[arg(long, global = true)]
     pub log_all_ranks: bool,
+    /// Let every rank write a log file too, DIR/rank-0000.log and so on, with what -v shows and the time of each line.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub log_dir: Option<PathBuf>,
+    /// Write a stream of events that a program can follow: one JSON object per line, by rank 0 (docs/events.md).
+    #[arg(long, value_name = "FILE", global = true)]
+    pub events: Option<PathBuf>,
 }
 
 /// The form of the log.
@@ -142,6 +150,9 @@ pub struct SolveArgs {
     /// Exit with status 1 if the tolerance of the config was not reached.
     #[arg(long)]
     pub require_converged: bool,
+    /// Start even if the plan says that the memory of a node will not do.
+    #[arg(long)]
+    pub ignore_memory: bool,
     /// Go on from the newest checkpoint in the folder of results if there is one, otherwise start: for job scripts.
     #[arg(long)]
     pub resume: bool,
@@ -170,6 +181,9 @@ pub struct ResumeArgs {
     /// Go on although the config, the measurements or the version of the program are others than those of the checkpoint.
     #[arg(long)]
     pub force: bool,
+    /// Start even if the plan says that the memory of a node will not do.
+    #[arg(long)]
+    pub ignore_memory: bool,
 }
 
 impl ResumeArgs {
@@ -183,6 +197,7 @@ impl ResumeArgs {
             discard_checkpoints: false,
             force: self.force,
             must_resume: true,
+            ignore_memory: self.ignore_memory,
         }
     }
 }
@@ -196,6 +211,15 @@ pub struct PlanArgs {
     /// For how many ranks.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub ranks: Option<u32>,
+    /// How many of them run on each node. Left out: all on one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub ranks_per_node: Option<u32>,
+    /// Predicts the time of an iteration, for 1, 2, 4 … ranks up to that many, from what `bench` measured.
+    #[arg(long, value_name = "NET.toml")]
+    pub model: Option<PathBuf>,
+    /// Prints all of it as one JSON object, for programs.
+    #[arg(long)]
+    pub json: bool,
     /// Draws the plan too: which operator reads which block of x, adds to which measurements, and is on which rank.
     #[arg(long, value_name = "FILE.png")]
     pub png: Option<PathBuf>,
@@ -262,6 +286,46 @@ pub enum What {
     Adjoint,
     /// Aᴴ A x.
     Normal,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example: mpirun -n 4 stackphys bench net --out net.toml
+         mpirun -n 4 stackphys bench operators configs/tooth.toml --out net.toml
+         stackphys plan configs/tooth.toml --model net.toml --ranks 64 --ranks-per-node 8")]
+pub struct BenchArgs {
+    /// What is measured.
+    #[command(subcommand)]
+    pub what: BenchWhat,
+}
+
+/// What `bench` measures.
+#[derive(Debug, Subcommand)]
+pub enum BenchWhat {
+    /// Messages and sums: between two ranks, inside a node, in shared memory, between nodes. Needs two ranks at least.
+    Net(BenchNetArgs),
+    /// The operators and vectors of a job: each rank its own share, all at the same time. Added to the file.
+    Operators(BenchOperatorsArgs),
+}
+
+/// Options of `bench net`.
+#[derive(Debug, Args)]
+pub struct BenchNetArgs {
+    /// The file for what was measured.
+    #[arg(long, value_name = "NET.toml")]
+    pub out: PathBuf,
+}
+
+/// Options of `bench operators`.
+#[derive(Debug, Args)]
+pub struct BenchOperatorsArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The file that `bench net` wrote, to be added to.
+    #[arg(long, value_name = "NET.toml")]
+    pub out: PathBuf,
 }
 
 /// Options of `list`.

@@ -3,13 +3,17 @@
 //! One file per command; `resolve` makes objects of a config, `progress`, `telemetry` and `report` say what happens.
 
 mod apply;
+mod bench;
 mod check;
 mod checkpoints;
 mod cli;
+mod events;
+mod forecast;
 mod given;
 mod last_words;
 mod list;
 mod lock;
+mod memory;
 mod model;
 mod norm;
 mod phases;
@@ -18,10 +22,13 @@ mod progress;
 mod report;
 mod resolve;
 mod run;
+mod scaling;
+mod share;
 mod signals;
 mod simulate;
 mod solve;
 mod telemetry;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,6 +36,7 @@ use std::rc::Rc;
 
 use clap::Parser;
 use cli::{Cli, Command, Common, Speech};
+use events::Events;
 
 use crate::comm::{Comm, Lifeline, Solo, Team, lifeline, signs};
 use crate::config::Job;
@@ -69,24 +77,42 @@ pub fn main() -> ExitCode {
     let injected = lifeline::inject::plan(launched_rank()).map_err(|fault| fault.in_phase(Phase::Config));
     let starting = signs::during(Phase::Config);
     with_world(|comm| {
-        telemetry::start(&cli.speech, comm.rank());
-        join(&lifeline, &comm);
-        drop(starting);
-        agree_on_instructions(&comm);
-        let outcome = Team::new(comm.clone()).agree(injected).and_then(|()| dispatch(&cli, &comm, &lifeline));
+        let ended = telemetry::start(&cli.speech, &comm).and_then(|events| {
+            join(&lifeline, &comm);
+            drop(starting);
+            Team::new(comm.clone()).agree(injected)?;
+            agree_on_instructions(&comm);
+            tell_start(&events, &cli, &comm);
+            let ended = dispatch(&cli, &comm, &events, &lifeline);
+            let error = ended.as_ref().err().map(ToString::to_string);
+            events.tell("end", serde_json::json!({ "status": status(&ended), "error": error }));
+            ended
+        });
         drop(lifeline); // the work is done: from here on ranks may end in any order
-        match outcome {
-            Ok(Ending::Done) => ExitCode::SUCCESS,
-            Ok(Ending::NotReached) => ExitCode::from(1),
-            Ok(Ending::Stopped) => ExitCode::from(3),
-            Err(error) => {
-                if comm.rank() == 0 {
-                    telemetry::tell_error(&cli.speech, &error);
-                }
-                ExitCode::from(2)
-            }
+        if let (Err(error), 0) = (&ended, comm.rank()) {
+            telemetry::tell_error(&cli.speech, error);
         }
+        ExitCode::from(status(&ended))
     })
+}
+
+/// The exit status.
+fn status(ended: &Result<Ending, Error>) -> u8 {
+    match ended {
+        Ok(Ending::Done) => 0,
+        Ok(Ending::NotReached) => 1,
+        Err(_) => 2,
+        Ok(Ending::Stopped) => 3,
+    }
+}
+
+/// The first event. Collective: yes.
+fn tell_start(events: &Events, cli: &Cli, comm: &Rc<dyn Comm>) {
+    if cli.speech.events.is_some() {
+        let hosts = Team::new(comm.clone()).hosts();
+        let version = env!("CARGO_PKG_VERSION");
+        events.tell("start", serde_json::json!({ "version": version, "ranks": hosts.len(), "hosts": hosts }));
+    }
 }
 
 /// What every command is given.
@@ -94,11 +120,12 @@ struct Context<'a> {
     comm: &'a Rc<dyn Comm>,
     speech: &'a Speech,
     threads: Option<u16>,
+    events: &'a Events,
     lifeline: &'a Lifeline,
 }
 
-fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, lifeline: &Lifeline) -> Result<Ending, Error> {
-    let context = &Context { comm, speech: &cli.speech, threads: cli.threads, lifeline };
+fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, events: &Events, lifeline: &Lifeline) -> Result<Ending, Error> {
+    let context = &Context { comm, speech: &cli.speech, threads: cli.threads, events, lifeline };
     match &cli.command {
         Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),
         Command::Resume(args) => run::run(context, &|| checkpoints::config_in(&args.folder), &args.as_run()),
@@ -108,6 +135,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, lifeline: &Lifeline) -> Result<Endin
         Command::Norm(args) => norm::norm(context, args),
         Command::Apply(args) => apply::apply(context, args),
         Command::Simulate(args) => simulate::simulate(context, args),
+        Command::Bench(args) => bench::bench(context, args),
         Command::List(args) => Ok(list::list(comm.rank(), args)),
         Command::Schema => Ok(list::schema(comm.rank())),
     }

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::forecast::{Forecast, by_kind};
 use super::phases::Spread;
+use super::watch::Steps;
 use crate::comm::{Kind, Team, Through, Traffic};
 use crate::operator::Basis;
 use crate::solver::{Progress, Status};
@@ -73,10 +75,16 @@ pub struct Report {
     pub data: DataReport,
     /// Seconds of each phase over the ranks.
     pub seconds: serde_json::Map<String, serde_json::Value>,
+    /// Seconds in operators of the busiest rank against the mean.
+    pub imbalance: f64,
+    /// What one iteration took, and whether it sent what was planned.
+    pub iteration: IterationReport,
     /// What rank 0 sent.
     pub comm: serde_json::Map<String, serde_json::Value>,
     /// The most memory in use, by rank.
     pub peak_memory_bytes: Vec<u64>,
+    /// What the plan foresaw of it.
+    pub planned_memory_bytes: Vec<u64>,
     /// The grey window of `x.png`.
     pub window: Option<[f64; 2]>,
     /// The config with all defaults.
@@ -115,25 +123,43 @@ pub fn seconds(phases: Vec<(&'static str, Spread)>) -> serde_json::Map<String, s
     phases.into_iter().map(entry).collect()
 }
 
-/// Calls and bytes by kind: in all, and per iteration of the solve.
-pub fn traffic(
-    team: &Team,
-    before_solve: &[Traffic; Kind::ALL.len()],
-    after_solve: &[Traffic; Kind::ALL.len()],
-    iterations: usize,
-) -> serde_json::Map<String, serde_json::Value> {
-    let per = |total: u64| total as f64 / iterations.max(1) as f64;
+/// What one iteration took and sent on rank 0.
+#[derive(Debug, Serialize)]
+pub struct IterationReport {
+    /// Seconds of one, on average.
+    pub seconds: f64,
+    /// Of these, seconds in operators.
+    pub operators: f64,
+    /// Calls and bytes by kind that the plan foresees.
+    pub planned: serde_json::Map<String, serde_json::Value>,
+    /// Whether every rank sent exactly what is planned for it.
+    pub as_planned: bool,
+}
+
+impl IterationReport {
+    /// Of what was seen on rank 0.
+    pub fn of(steps: &Steps, forecast: &Forecast, as_planned: bool) -> Self {
+        let count = steps.count.max(1) as f64;
+        IterationReport {
+            seconds: steps.seconds / count,
+            operators: steps.in_operators / count,
+            planned: by_kind(&forecast.iteration(0)),
+            as_planned,
+        }
+    }
+}
+
+/// Calls and bytes by kind: in all, and per iteration, from the start of the first to the end of the last.
+pub fn traffic(team: &Team, steps: &Steps) -> serde_json::Map<String, serde_json::Value> {
+    let per = |total: u64| total as f64 / steps.count.max(1) as f64;
     let total = team.meter().all();
     let entry = |k: usize| {
-        let in_solve = Traffic {
-            calls: after_solve[k].calls - before_solve[k].calls,
-            bytes: after_solve[k].bytes - before_solve[k].bytes,
-        };
-        let name = serde_json::to_value(Kind::ALL[k]).ok()?.as_str()?.to_owned();
-        let per_iteration = serde_json::json!({ "calls": per(in_solve.calls), "bytes": per(in_solve.bytes) });
-        Some((name, serde_json::json!({ "total": total[k], "per_iteration": per_iteration })))
+        let Traffic { calls, bytes } = steps.sent[k];
+        let per_iteration = serde_json::json!({ "calls": per(calls), "bytes": per(bytes) });
+        let of_kind = serde_json::json!({ "total": total[k], "per_iteration": per_iteration });
+        (Kind::ALL[k].name().to_owned(), of_kind)
     };
-    (0..total.len()).filter_map(entry).collect()
+    (0..total.len()).map(entry).collect()
 }
 
 /// The numbers of each step; nothing of those that the method does not know.

@@ -4,27 +4,30 @@ use std::path::Path;
 
 use super::checkpoints::{self, Begin};
 use super::cli::SolveArgs;
+use super::forecast::Forecast;
 use super::last_words::results_in;
 use super::lock::lock;
+use super::memory;
 use super::model::{draw_middle, write_model};
 use super::phases::{Phases, peak_memory};
-use super::report::{CheckpointReport, DataReport, Histories, Report, seconds, traffic};
+use super::progress::Display;
+use super::report::{CheckpointReport, DataReport, Histories, IterationReport, Report, seconds, traffic};
 use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
+use super::watch::{Steps, Watch};
 use super::{Context, Ending, Source, read_job, signals, start_threads, with_scalar};
 use crate::checkpoint::{Checkpoints, Found};
-use crate::comm::{Reduction, Team, Through, signs};
-use crate::config::{Job, PseudoInverseMode};
+use crate::comm::{Hosts, Reduction, Team, Through, Traffic, signs};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
 use crate::scalar::Scalar;
 use crate::solver::Status;
 use crate::space::{Shape, Vector};
-use crate::stack::human_bytes;
+use crate::stack::{Stack, human_bytes};
 
 /// Does a job. Collective: yes.
 pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Ending, Error> {
-    let mut phases = Phases::start();
+    let mut phases = Phases::start(context.events);
     let team = Team::new(context.comm.clone());
     let mut job = read_job(context, &team, source, &args.common)?;
     if let Some(folder) = &args.out {
@@ -55,15 +58,10 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     }
     phases.lap("open");
     let mut team = team.with_seconds_before(begin.from.first().map_or(0.0, |newest| newest.table.seconds()));
-    if keeps_state(&job) {
+    if job.keeps_state() {
         team = team.with_hand(signals::catch());
     }
     with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, begin, threads, phases, args))
-}
-
-/// Whether the state of a job can be kept: the local mean has none between its operators.
-fn keeps_state(job: &Job) -> bool {
-    job.checkpoint.enabled && job.solve.pseudo_inverse == PseudoInverseMode::Exact
 }
 
 /// The files of a result.
@@ -85,8 +83,16 @@ fn solve_and_write<S: Scalar>(
     args: &SolveArgs,
 ) -> Result<Ending, Error> {
     let job = resolved.job;
-    let stack = resolved.build::<S>(team)?;
+    let team = team.with_summation(job.run.summation).with_reduction(job.run.reduction);
+    let plan = team.agree(resolved.plan::<S>(team.size()).map_err(|fault| fault.in_phase(Phase::Plan)))?;
+    let names = team.hosts();
+    let hosts = Hosts::named(&names, team.through());
+    if !args.ignore_memory {
+        memory::check(&team, &Forecast::new(resolved, &plan, &hosts), &names)?;
+    }
+    let stack = Stack::<S>::build_planned(team, plan, resolved)?;
     let team = stack.team();
+    let forecast = Forecast::new(resolved, stack.plan(), &hosts);
     phases.lap("build");
     tracing::info!(
         "{} operators on {} rank{}, x {} {}, {} of measurements",
@@ -100,7 +106,7 @@ fn solve_and_write<S: Scalar>(
     if let Some(basis) = stack.plan().merged() {
         tracing::info!("AᴴA of all operators is merged into one, {basis}: its application sends nothing");
     }
-    let idle = (0..team.size()).filter(|rank| stack.plan().owned_by(*rank).next().is_none()).count();
+    let idle = forecast.idle();
     if idle > 0 {
         tracing::warn!("{idle} of {} ranks have no operator: split into more parts, or start fewer ranks", team.size());
     }
@@ -133,22 +139,27 @@ fn solve_and_write<S: Scalar>(
     }
     let about = team.agree(checkpoints::about(job, &data))?;
     let folder = checkpoints::folder_in(&job.output.folder);
-    let mut kept = keeps_state(job).then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
+    let mut kept = job.keeps_state().then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
 
-    let before_solve = team.meter().all();
+    let display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
+    let mut watch = Watch::new(display, context.events.clone(), &stack, kept.as_mut());
+    let (operators_before, sums_before) = stack.seconds();
+    let calls_before = team.meter().seconds();
     let solving = signs::during(Phase::Solve);
-    let solved = solve(context, &stack, resolved, &measurements, iterate.as_ref(), kept.as_mut())?;
+    let solved = solve(&stack, resolved, &measurements, iterate.as_ref(), &mut watch)?;
     drop(solving);
+    let steps = watch.end()?;
     if solved.ending().0 == Status::Stopped {
         let folder = job.output.folder.display();
         tracing::info!("{}: `stackphys resume {folder}` goes on, on any number of ranks", solved.ending().2);
         return Ok(Ending::Stopped);
     }
-    let after_solve = team.meter().all();
     phases.lap("solve");
     let (in_operators, in_sums) = stack.seconds();
-    phases.add("operators", in_operators);
-    phases.add("sums", in_sums);
+    phases.add("operators", in_operators - operators_before);
+    phases.add("sums", in_sums - sums_before);
+    phases.add("messages", team.meter().seconds() - calls_before);
+    let as_planned = sent_as_planned(team, &forecast, &steps);
 
     let relative_error = match &measurements.truth {
         Some(truth) => Some(relative_error(team, &solved.x, truth)?),
@@ -165,7 +176,10 @@ fn solve_and_write<S: Scalar>(
     phases.lap("write");
 
     let peaks = team.gather_numbers(&[peak_memory() as f64]);
-    let spreads = phases.over_ranks(team);
+    let mut spreads = phases.over_ranks(team);
+    let spread = |name: &str| spreads.iter().find(|(known, _)| *known == name).map(|(_, spread)| *spread);
+    let imbalance = spread("operators").map_or(1.0, |spread| spread.imbalance());
+    spreads.extend(spread("messages").map(|messages| ("waiting", messages.waiting())));
     let report = Report {
         status,
         stop_rule,
@@ -202,8 +216,11 @@ fn solve_and_write<S: Scalar>(
             not_finite: measurements.not_finite,
         },
         seconds: seconds(spreads),
-        comm: traffic(team, &before_solve, &after_solve, iterations - resumed.unwrap_or(0).min(iterations)),
+        imbalance,
+        iteration: IterationReport::of(&steps, &forecast, as_planned),
+        comm: traffic(team, &steps),
         peak_memory_bytes: peaks.iter().map(|rank| rank[0] as u64).collect(),
+        planned_memory_bytes: (0..team.size()).map(|rank| forecast.memory(rank).peak()).collect(),
         window: window.map(|window| [window.low, window.high]),
         config: serde_json::to_value(job).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION"),
@@ -214,6 +231,17 @@ fn solve_and_write<S: Scalar>(
         checkpoints::mark_finished(folder);
     }
     tell(&report, folder);
+    context.events.tell(
+        "result",
+        serde_json::json!({
+            "status": report.status,
+            "stop_rule": report.stop_rule,
+            "stop_reason": report.stop_reason,
+            "iterations": report.iterations,
+            "true_relative_residual": report.true_relative_residual,
+            "folder": folder,
+        }),
+    );
 
     let converged = report.status == Status::Converged;
     Ok(if args.require_converged && !converged { Ending::NotReached } else { Ending::Done })
@@ -242,7 +270,28 @@ fn write_report(folder: &Path, report: &Report) -> Result<(), Fault> {
     })
 }
 
+/// Whether every rank sent in each iteration what the plan says. Collective: yes, one scalar reduction.
+fn sent_as_planned(team: &Team, forecast: &Forecast, steps: &Steps) -> bool {
+    let planned = forecast.iteration(team.rank()).traffic();
+    let count = steps.count as u64;
+    let same = |(planned, sent): (&Traffic, &Traffic)| {
+        (planned.calls * count, planned.bytes * count) == (sent.calls, sent.bytes)
+    };
+    let here = planned.iter().zip(&steps.sent).all(same);
+    team.min([f64::from(u8::from(here))]) == [1.0]
+}
+
 fn tell(report: &Report, folder: &Path) {
+    for (name, spread) in &report.seconds {
+        let number = |what: &str| spread[what].as_f64().unwrap_or(f64::NAN);
+        let [min, mean, max] = ["min", "mean", "max"].map(number);
+        tracing::debug!("{name:>10}: {min:9.3} {mean:9.3} {max:9.3} s (least, mean and most of a rank)");
+    }
+    let IterationReport { seconds, .. } = report.iteration;
+    tracing::debug!(
+        "an iteration took {seconds:.3e} s; the busiest rank {:.2} times the mean in operators",
+        report.imbalance
+    );
     if matches!(report.status, Status::Breakdown) {
         tracing::warn!("broke down after {} iterations: {}", report.iterations, report.stop_reason);
     } else {

@@ -10,6 +10,7 @@
 mod agree;
 mod ends;
 mod halo;
+mod hosts;
 pub(crate) mod lifeline;
 mod meter;
 #[cfg(feature = "mpi")]
@@ -26,10 +27,12 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub use halo::{Beyond, Halo, Margin};
+pub use hosts::Hosts;
 pub(crate) use lifeline::signs;
 pub use lifeline::{Ending, LastWords, Lifeline, Limits, Who};
 pub use meter::{Kind, Meter, Traffic};
 pub use shared::NodeCell;
+pub(crate) use shared::is_short as is_short_in_memory;
 pub use solo::Solo;
 pub use team::{Reduction, Summation, Team, Through};
 pub use transfer::{Move, Transfer};

@@ -222,6 +222,7 @@ impl Team {
 
     /// Returns the same error on all ranks if any has a pending fault. Collective: yes, one scalar reduction.
     pub fn settle(&self) -> Result<(), Error> {
+        let _clock = self.meter.clock();
         let mut spare = self.spare().words::<f64>();
         self.meter.count(Kind::Agreement, size_of_val(&spare));
         self.comm.all_reduce(BufMut::F64(&mut spare), Reduce::Sum);
@@ -259,6 +260,7 @@ impl Team {
 
     /// As [`sum`](Self::sum), for a number of numbers that is known only at run time.
     pub fn sum_in_place(&self, numbers: &mut [f64]) -> Result<(), Error> {
+        let _clock = self.meter.clock();
         if self.size() == 1 {
             self.meter.count(Kind::ScalarReduction, 0);
             return self.check_spare(self.spare());
@@ -277,6 +279,7 @@ impl Team {
 
     /// The largest of all ranks' numbers. Collective: yes, one scalar reduction.
     pub fn max<const K: usize>(&self, mut numbers: [f64; K]) -> [f64; K] {
+        let _clock = self.meter.clock();
         self.meter.count(Kind::ScalarReduction, size_of_val(&numbers));
         self.comm.all_reduce(BufMut::F64(&mut numbers), Reduce::Max);
         numbers
@@ -284,6 +287,7 @@ impl Team {
 
     /// The smallest of all ranks' numbers. Collective: yes, one scalar reduction.
     pub fn min<const K: usize>(&self, mut numbers: [f64; K]) -> [f64; K] {
+        let _clock = self.meter.clock();
         self.meter.count(Kind::ScalarReduction, size_of_val(&numbers));
         self.comm.all_reduce(BufMut::F64(&mut numbers), Reduce::Min);
         numbers
@@ -372,6 +376,7 @@ impl Team {
     /// In shared memory if all ranks pass the same [`zero_sum`](Self::zero_sum), or if the vector is short; by one
     /// all-reduce otherwise. The same bits on all ranks either way.
     pub fn sum_vector<S: Scalar>(&self, vector: &mut Vector<S>) -> Result<(), Error> {
+        let _clock = self.meter.clock();
         let len = vector.as_slice().len();
         let buffer = vector.with_spare_mut();
         if let Some(node) = self.node()
@@ -391,6 +396,7 @@ impl Team {
 
     /// `numbers ← Σ` of all ranks' numbers. Collective: yes, one vector reduction; does not settle.
     pub(crate) fn sum_slice<S: Scalar>(&self, numbers: &mut [S]) {
+        let _clock = self.meter.clock();
         self.meter.count(Kind::VectorReduction, size_of_val(numbers));
         self.comm.all_reduce(S::buf_mut(numbers), Reduce::Sum);
     }
@@ -403,6 +409,7 @@ impl Team {
         beside: &mut Buffer<S>,
         top: impl FnMut(&Leaves<S>, &mut [S]),
     ) -> Option<Result<(), Error>> {
+        let _clock = self.meter.clock();
         let node = self.node().filter(|node| node.hosts() == 1)?;
         let spare = node.combine(self.comm(), out.with_spare_mut(), beside, self.spare(), top)?;
         self.meter.count(Kind::VectorReduction, 0);
@@ -411,6 +418,7 @@ impl Team {
 
     /// Parts of vectors between pairs of ranks. Collective: yes, one exchange; does not settle.
     pub(crate) fn exchange<S: Scalar>(&self, send: &[S], send_counts: &[usize], into: &mut [S], counts: &[usize]) {
+        let _clock = self.meter.clock();
         self.meter.count(Kind::Exchange, size_of_val(send));
         let per = size_of::<S>() / size_of::<S::Real>();
         let reals = |counts: &[usize]| counts.iter().map(|n| n * per).collect::<Vec<_>>();
@@ -420,6 +428,7 @@ impl Team {
     /// Messages between pairs of ranks, all under way at the same time: `to` are taken out of `send`, `from` arrive in `into`,
     /// one behind the other. Only the ranks that they name wait for each other; does not settle.
     pub(crate) fn messages<S: Scalar>(&self, send: &[S], to: &[Message], into: &mut [S], from: &[Message]) {
+        let _clock = self.meter.clock();
         for message in to {
             self.meter.count(Kind::Message, message.range.len() * size_of::<S::Real>());
         }
@@ -428,6 +437,7 @@ impl Team {
 
     /// Every rank's part, in the order of ranks, on `root` or on all. Collective: yes, one gather; does not settle.
     pub(crate) fn gather<S: Scalar>(&self, send: &[S], into: &mut [S], counts: &[usize], root: Option<usize>) {
+        let _clock = self.meter.clock();
         self.meter.count(Kind::Gather, size_of_val(send));
         let per = size_of::<S>() / size_of::<S::Real>();
         let reals: Vec<usize> = counts.iter().map(|n| n * per).collect();
@@ -499,6 +509,7 @@ impl Team {
 
     /// The numbers of `root`, on all ranks. All have the same length. Collective: yes, one broadcast; does not settle.
     pub(crate) fn broadcast<S: Scalar>(&self, numbers: &mut [S], root: usize) {
+        let _clock = self.meter.clock();
         self.meter.count(Kind::Broadcast, size_of_val(numbers));
         self.comm.broadcast(S::buf_mut(numbers), root);
     }

@@ -108,6 +108,11 @@ impl Job {
     /// The version of the grammar that this program reads.
     pub const VERSION: u32 = 1;
 
+    /// Whether the state of an iteration is kept: the local mean has none between its operators.
+    pub fn keeps_state(&self) -> bool {
+        self.checkpoint.enabled && self.solve.pseudo_inverse == PseudoInverseMode::Exact
+    }
+
     /// The operators in the order of the stack, each with its term, before any of them is split.
     pub fn operators(&self) -> impl Iterator<Item = (&Term, &AnyPhysics)> {
         self.terms.iter().flat_map(|term| term.operators.iter().map(move |operator| (term, operator)))

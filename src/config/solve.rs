@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::kinds;
 use crate::recon::{AnyMinimiser, Loss};
-use crate::solver::{AnyMethod, AnyPreconditioner, CgParams, StepMessages, SystemKind};
+use crate::solver::{AnyMethod, AnyPreconditioner, CgParams, StepCalls, SystemKind};
 
 /// How to solve for `x`, and when to stop. The first rule that says stop is named in the report.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -103,11 +103,11 @@ impl SolveMethod {
             Self::Minimiser(method) => method.kept_vectors(),
         }
     }
-    /// What one step sends.
-    pub fn messages(&self) -> StepMessages {
+    /// What one step asks of the ranks, with a preconditioner or without.
+    pub fn calls(&self, preconditioner: Option<&AnyPreconditioner>) -> StepCalls {
         match self {
-            Self::LeastSquares(method) => method.messages(),
-            Self::Minimiser(method) => method.messages(),
+            Self::LeastSquares(method) => method.calls(preconditioner),
+            Self::Minimiser(method) => method.calls(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::kinds::kinds;
 use crate::scalar::Scalar;
 use crate::solver::stop::StopRule;
-use crate::solver::{Observer, Outcome, Solver, StepMessages, drive};
+use crate::solver::{Observer, Outcome, Solver, StepCalls, StepMessages, drive};
 use crate::space::Vector;
 
 kinds! {
@@ -72,9 +72,30 @@ impl AnyMinimiser {
             Self::PrimalDual(_) => [1, 3],
         }
     }
-    /// What one step sends; a trial that gradient descent takes back sends one scalar reduction more.
+    /// What one step asks of the ranks; a trial that gradient descent takes back asks for one `A x` and one sum of numbers more.
+    pub fn calls(&self) -> StepCalls {
+        let damped = self.damping() > 0.0;
+        let step = StepCalls { adjoints: 1, forwards: 1, row_numbers: &[3], settles: 1, ..StepCalls::default() };
+        match self {
+            Self::GradientDescent(params) => {
+                // the slope, ‖x‖² where it is in the objective, the gradient's length, the step's
+                let model_dots: &[u64] = match (damped, params.non_negative) {
+                    (false, false) => &[2, 1, 2],
+                    (true, false) => &[2, 1, 1, 2],
+                    (false, true) => &[2, 2],
+                    (true, true) => &[2, 1, 2],
+                };
+                StepCalls { model_dots, ..step }
+            }
+            Self::PrimalDual(_) => {
+                let model_dots: &[u64] = if damped { &[1, 3] } else { &[3] };
+                StepCalls { model_dots, ..step }
+            }
+        }
+    }
+    /// What one step sends where every rank holds all of `x`.
     pub fn messages(&self) -> StepMessages {
-        StepMessages { vector_reductions: 1, scalar_reductions: 1 }
+        self.calls().messages()
     }
 
     /// Minimises a data term. Collective: yes. Cost and errors: those of the method.

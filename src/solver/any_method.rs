@@ -1,7 +1,5 @@
 //! The registry of methods that solve for `x`: what a config can name, and the one place that starts them.
 
-use std::fmt;
-
 use super::bicgstab::{Bicgstab, BicgstabParams};
 use super::cg::{Cg, CgParams};
 use super::cgls::{Cgls, CglsParams};
@@ -13,6 +11,7 @@ use super::lsmr::{Lsmr, LsmrParams};
 use super::lsqr::{Lsqr, LsqrParams};
 use super::minres::{Minres, MinresParams};
 use super::precondition::AnyPreconditioner;
+use super::step_calls::{StepCalls, StepMessages};
 use super::stop::{self, StopRule};
 use super::system::{ForwardAdjoint, Normal, Solver, SystemKind};
 use crate::error::{Error, Fault};
@@ -61,27 +60,6 @@ from_params!(
     Chebyshev(ChebyshevParams),
     Landweber(LandweberParams)
 );
-
-/// What one step of a method sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepMessages {
-    /// Sums of a vector of the model over the ranks.
-    pub vector_reductions: u64,
-    /// Sums of a few numbers over the ranks.
-    pub scalar_reductions: u64,
-}
-
-impl fmt::Display for StepMessages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |number: u64, of: &str| match number {
-            0 => format!("no {of}"),
-            1 => format!("one {of}"),
-            more => format!("{more} {of}s"),
-        };
-        let vectors = count(self.vector_reductions, "sum");
-        write!(f, "{vectors} of a model vector, {}", count(self.scalar_reductions, "scalar reduction"))
-    }
-}
 
 impl AnyMethod {
     /// Name and one line for each method, for `stackphys list methods`.
@@ -184,19 +162,64 @@ impl AnyMethod {
             Self::Landweber(_) => [2, 0],
         }
     }
-    /// What one step sends.
-    pub fn messages(&self) -> StepMessages {
-        let cut = self.system() == Some(SystemKind::ForwardAdjoint);
-        let (vector_reductions, if_cut) = match self {
-            Self::Cg(_) => (1, 2),
-            Self::Minres(_) => (1, 3),
-            Self::Bicgstab(_) => (2, 4),
-            Self::Chebyshev(_) => (1, 1),
-            Self::Cgls(_) | Self::Lsqr(_) | Self::Lsmr(_) | Self::Landweber(_) => {
-                return StepMessages { vector_reductions: 1, scalar_reductions: 1 };
+    /// What one step asks of the ranks, with a preconditioner or without.
+    pub fn calls(&self, preconditioner: Option<&AnyPreconditioner>) -> StepCalls {
+        let damped = self.damping() > 0.0;
+        let step = StepCalls::default();
+        if self.system() == Some(SystemKind::ForwardAdjoint) {
+            let step = StepCalls { adjoints: 1, forwards: 1, ..step };
+            let data_dots: &[u64] = match (self, damped) {
+                (Self::Minres(_), false) => &[1, 1, 1],
+                (Self::Minres(_), true) => &[1, 1, 3],
+                (Self::Bicgstab(_), false) => &[1, 3, 1, 1],
+                (Self::Bicgstab(_), true) => &[1, 3, 3, 1],
+                (Self::Chebyshev(_), false) => &[1],
+                (Self::Chebyshev(_), true) => &[3],
+                (_, false) => &[1, 1],
+                (_, true) => &[1, 3],
+            };
+            let twice = if matches!(self, Self::Bicgstab(_)) { 2 } else { 1 };
+            return StepCalls { adjoints: twice, forwards: twice, data_dots, ..step };
+        }
+        match self {
+            Self::Cg(_) => {
+                let model_dots: &[u64] = match (preconditioner.is_some(), damped) {
+                    (false, false) => &[1, 1],
+                    (false, true) => &[1, 2],
+                    (true, false) => &[1, 1, 1],
+                    (true, true) => &[1, 2, 1],
+                };
+                let more = preconditioner.map_or(0, AnyPreconditioner::vector_reductions);
+                StepCalls { normals: 1, adjoints: more, model_dots, ..step }
             }
-        };
-        StepMessages { vector_reductions, scalar_reductions: if cut { if_cut } else { 0 } }
+            Self::Minres(_) => {
+                StepCalls { normals: 1, model_dots: if damped { &[1, 1, 1, 1, 2] } else { &[1; 5] }, ..step }
+            }
+            Self::Bicgstab(_) => {
+                let model_dots = if damped { &[1, 1, 1, 3, 2, 1] } else { &[1, 1, 1, 3, 1, 1] };
+                StepCalls { normals: 2, model_dots, ..step }
+            }
+            Self::Chebyshev(_) => {
+                StepCalls { normals: 1, model_dots: if damped { &[1, 1, 2] } else { &[1; 3] }, ..step }
+            }
+            Self::Cgls(_) => StepCalls { adjoints: 1, forwards: 1, model_dots: &[1, 1], data_dots: &[3], ..step },
+            Self::Lsqr(_) => {
+                let model_dots: &[u64] = if damped { &[1; 4] } else { &[1; 2] };
+                StepCalls { adjoints: 1, forwards: 1, model_dots, data_dots: &[1], ..step }
+            }
+            Self::Lsmr(_) => {
+                let model_dots: &[u64] = if damped { &[1; 3] } else { &[1] };
+                StepCalls { adjoints: 1, forwards: 1, model_dots, data_dots: &[1], ..step }
+            }
+            Self::Landweber(params) if params.weights == LandweberWeights::Sums => {
+                StepCalls { adjoints: 1, forwards: 1, model_dots: &[1], data_dots: &[1], ..step }
+            }
+            Self::Landweber(_) => StepCalls { adjoints: 1, forwards: 1, model_dots: &[1], row_numbers: &[1], ..step },
+        }
+    }
+    /// What one step sends where every rank holds all of `x`.
+    pub fn messages(&self) -> StepMessages {
+        self.calls(None).messages()
     }
 
     /// Solves for `x`. The method's condition limit is added to the rules.

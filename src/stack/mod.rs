@@ -37,7 +37,7 @@ pub(crate) use member::guarded;
 #[cfg(feature = "mpi")]
 pub(crate) use member::panic_is_caught;
 pub use parts::{Combine, Place};
-pub use plan::{BlockPlan, Entry, Group, NormalKind, Part, PlanOptions, human_bytes};
+pub use plan::{BlockPlan, Call, Calls, Entry, Group, NormalKind, Part, PlanOptions, Side, human_bytes};
 pub use rank_matrix::ranks_of_tiles;
 pub use smooth::{AnyOperator, Points, SmoothFactory, SmoothStack};
 pub use tiles::Tiles;

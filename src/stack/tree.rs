@@ -57,7 +57,7 @@ pub(super) fn subtrees(owners: &[usize]) -> Vec<Subtree> {
 }
 
 /// The same where only `present` operators add.
-fn subtrees_of(present: &[usize], owners: &[usize]) -> Vec<Subtree> {
+pub(super) fn subtrees_of(present: &[usize], owners: &[usize]) -> Vec<Subtree> {
     let mut found = Vec::new();
     find_subtrees(present, &|operator| owners[operator], 0..owners.len(), &mut found);
     found

@@ -31,4 +31,4 @@ pub(crate) use buffer::Buffer;
 pub(crate) use node::Node;
 pub use node::NodeCell;
 pub(crate) use slot::Slot;
-pub(crate) use sum::Leaves;
+pub(crate) use sum::{Leaves, is_short};

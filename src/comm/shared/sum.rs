@@ -32,6 +32,11 @@ const SHORT_OUTSIDE: usize = 1024;
 /// Offered by a rank whose vector lies in no segment of this node.
 const OUTSIDE: u64 = 0;
 
+/// Whether so many real numbers of each of `most` ranks go through posts alone.
+pub(crate) fn is_short(reals: usize, most: usize) -> bool {
+    reals * most <= SHORT
+}
+
 /// How a sum that is not short is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -78,7 +83,7 @@ impl Node {
         }
     }
     fn is_short<S: Scalar>(&self, len: usize) -> bool {
-        len * reals_per::<S>() * self.most <= SHORT
+        is_short(len * reals_per::<S>(), self.most)
     }
 
     /// `buffer ← Σ` over all ranks of all but its last [`SPARE`] elements. `None` if the vector is not short and not all

@@ -1,10 +1,10 @@
-//! What follows from a plan: bytes on each rank, calls and bytes of each sum.
+//! What follows from a plan: bytes on each rank; calls and bytes of each sum, of which `calls` tells more.
 
 use std::ops::Range;
 
 use super::super::{Description, lanes, tree};
 use super::{BlockPlan, Part};
-use crate::comm::MESSAGE;
+use crate::comm::{Hosts, MESSAGE, Reduction, Summation, Traffic};
 use crate::space::SPARE;
 
 impl BlockPlan {
@@ -26,7 +26,7 @@ impl BlockPlan {
         let merged = self.merged.map_or(0, |basis| basis.bytes(self.domain.len(), self.real_bytes()));
         merged + self.owned_by(rank).map(|(_, entry)| entry.description.bytes).sum::<u64>()
     }
-    fn real_bytes(&self) -> u64 {
+    pub(super) fn real_bytes(&self) -> u64 {
         if self.scalar.starts_with("complex") { self.scalar_bytes / 2 } else { self.scalar_bytes }
     }
     /// Bytes of scratch of one rank: for each of its lanes the largest measurement block and what operators ask for, and what a
@@ -95,50 +95,22 @@ impl BlockPlan {
         self.columns.iter().filter(|part| part.ranks.binary_search(&rank).is_ok()).map(of_block).sum()
     }
 
-    /// Calls that complete the blocks of one side of the stack, among the ranks that share them, and bytes that one rank puts
-    /// into them.
-    fn block_reduction(&self, parts: &[Part], rank: usize) -> (u64, u64) {
-        let (mut calls, mut bytes) = (0, 0);
-        let mut before: Option<&Part> = None;
-        for part in parts {
-            if part.ranks.len() > 1 && part.ranks.binary_search(&rank).is_ok() {
-                let numbers = part.shape.len();
-                if self.ordered {
-                    let owners: Vec<usize> = part.operators.iter().map(|index| self.entries[*index].owner).collect();
-                    let mine = tree::subtrees(&owners).iter().filter(|subtree| subtree.owner == rank).count();
-                    calls += 2 * numbers.div_ceil(tree::CHUNK) as u64 + 1;
-                    bytes += ((mine * numbers + numbers / part.ranks.len()) as u64) * self.scalar_bytes;
-                } else {
-                    // neighbours that the same ranks share go in one call
-                    calls += u64::from(before.is_none_or(|before| before.ranks != part.ranks));
-                    bytes += numbers as u64 * self.scalar_bytes;
-                }
-            }
-            before = Some(part);
-        }
-        (calls, bytes)
-    }
-
     /// Calls of one `A x` by messages, and bytes that one rank puts into them: none, unless operators of several ranks add to
     /// the same measurements.
     pub fn forward_sends(&self, rank: usize) -> (u64, u64) {
-        self.block_reduction(&self.rows, rank)
+        let Traffic { calls, bytes } = self.forward_calls(rank, &self.by_messages()).total();
+        (calls, bytes)
     }
 
     /// Calls that the sum of one model-length vector takes by messages, and bytes that one rank puts into them. In memory
     /// that the ranks share it is one call and no bytes: see [`Frame::reduction`](crate::stack::Frame::reduction). Of an `x` that is
     /// cut the sums of the blocks that the rank shares with others.
     pub fn reduction(&self, rank: usize) -> (u64, u64) {
-        if self.columns.len() > 1 {
-            return self.block_reduction(&self.columns, rank);
-        }
-        let model = self.domain.len() as u64 * self.scalar_bytes;
-        if !self.ordered {
-            return (1, model + SPARE as u64 * self.real_bytes());
-        }
-        let mine = tree::subtrees(&self.owners()).iter().filter(|subtree| subtree.owner == rank).count() as u64;
-        let slice = tree::slice(self.domain.len(), self.ranks, rank).len() as u64 * self.scalar_bytes;
-        let chunks = self.domain.len().div_ceil(tree::CHUNK) as u64;
-        (2 * chunks + 1, mine * model + slice + SPARE as u64 * 8)
+        let Traffic { calls, bytes } = self.adjoint_calls(rank, &self.by_messages()).total();
+        (calls, bytes)
+    }
+
+    fn by_messages(&self) -> Hosts {
+        Hosts::even(self.ranks, 1, 1, Reduction::Messages, Summation::Fast)
     }
 }

@@ -1,9 +1,10 @@
 //! The block plan: who owns what, how much memory it takes, what an iteration sends. Made before anything is allocated.
 //!
 //! A plan is pure and deterministic: it follows from the descriptions, the number of ranks and the options alone, without
-//! communication, and a hash checks that all ranks made the same one. What it takes and sends is in `forecast`, how it is
-//! printed in `show`.
+//! communication, and a hash checks that all ranks made the same one. What it takes and sends is in `forecast` and `calls`,
+//! how it is printed in `show`.
 
+mod calls;
 mod forecast;
 mod show;
 
@@ -13,6 +14,7 @@ use std::hash::{DefaultHasher, Hasher};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::calls::{Call, Calls, Side};
 pub use self::show::human_bytes;
 use super::{Assignment, Description};
 use crate::comm::{Reduction, Summation};
@@ -244,6 +246,10 @@ impl BlockPlan {
     /// The shape of `x`; of an `x` of several blocks all their numbers one after the other.
     pub fn domain(&self) -> &Shape {
         &self.domain
+    }
+    /// Bytes of one number.
+    pub fn scalar_bytes(&self) -> u64 {
+        self.scalar_bytes
     }
     /// How many ranks it is for.
     pub fn ranks(&self) -> usize {
