@@ -42,6 +42,8 @@ pub enum Phase {
     Derivative,
     /// Iterating.
     Solve,
+    /// Writing or reading a checkpoint.
+    Checkpoint,
     /// Writing results.
     Write,
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Phase {
             Phase::Linearize => "linearize",
             Phase::Derivative => "derivative",
             Phase::Solve => "solve",
+            Phase::Checkpoint => "checkpoint",
             Phase::Write => "write",
         })
     }

@@ -78,6 +78,7 @@
 //! OpenBLAS (`libopenblas-dev`) is always needed.
 
 pub mod app;
+pub mod checkpoint;
 pub mod comm;
 pub mod config;
 pub mod error;

@@ -28,7 +28,13 @@ First steps:
   launch/local.sh -n 4 -- run configs/tooth.toml   the same by four ranks, on real data
   stackphys plan configs/tooth.toml --ranks 4      who would own what, before it runs
   stackphys check my-job.toml                      is every adjoint the adjoint?
-Exit status: 0 done as asked; 1 finished, but --require-converged or a check did not hold; 2 error.";
+Exit status: 0 done as asked; 1 finished, but --require-converged or a check did not hold; 2 error; 3 stopped as asked by a
+signal, with a checkpoint: `stackphys resume` goes on.";
+
+const RESUME: &str = "\
+The config is that of the checkpoint. What says when to stop, where and how to compute may be changed with --set; with ordered
+summation the result has the same bits as that of a run that was never interrupted, on any number of ranks.
+Example: mpirun -n 2 stackphys resume out/tooth --set solve.method.max_iter=60";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -38,6 +44,9 @@ pub enum Command {
         after_help = "Example: mpirun -n 4 stackphys run configs/tooth.toml --set solve.method.max_iter=10 --out out/tooth10"
     )]
     Run(RunArgs),
+    /// Go on with a job that was stopped or killed, from its newest checkpoint, on any number of ranks.
+    #[command(after_help = RESUME)]
+    Resume(ResumeArgs),
     /// Reconstruct an embedded phantom: shows that the installation works, needs no files.
     Demo(SolveArgs),
     /// Say who owns what, bytes per rank, and messages per iteration. Allocates nothing, needs no mpirun.
@@ -133,6 +142,49 @@ pub struct SolveArgs {
     /// Exit with status 1 if the tolerance of the config was not reached.
     #[arg(long)]
     pub require_converged: bool,
+    /// Go on from the newest checkpoint in the folder of results if there is one, otherwise start: for job scripts.
+    #[arg(long)]
+    pub resume: bool,
+    /// Start over, although a run that was not finished has left checkpoints: they are removed.
+    #[arg(long, conflicts_with = "resume")]
+    pub discard_checkpoints: bool,
+    /// Go on although the config, the measurements or the version of the program are others than those of the checkpoint.
+    #[arg(long, requires = "resume")]
+    pub force: bool,
+    /// Whether it is an error that there is no checkpoint.
+    #[arg(skip)]
+    pub must_resume: bool,
+}
+
+/// Options of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The folder of results of the job.
+    pub folder: PathBuf,
+    /// How the config is read.
+    #[command(flatten)]
+    pub common: Common,
+    /// Exit with status 1 if the tolerance of the config was not reached.
+    #[arg(long)]
+    pub require_converged: bool,
+    /// Go on although the config, the measurements or the version of the program are others than those of the checkpoint.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl ResumeArgs {
+    /// As options of `run`.
+    pub fn as_run(&self) -> SolveArgs {
+        SolveArgs {
+            common: self.common.clone(),
+            out: Some(self.folder.clone()),
+            require_converged: self.require_converged,
+            resume: true,
+            discard_checkpoints: false,
+            force: self.force,
+            must_resume: true,
+        }
+    }
 }
 
 /// Options of `plan`.

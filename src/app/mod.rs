@@ -4,9 +4,11 @@
 
 mod apply;
 mod check;
+mod checkpoints;
 mod cli;
 mod given;
 mod list;
+mod lock;
 mod model;
 mod norm;
 mod phases;
@@ -15,6 +17,7 @@ mod progress;
 mod report;
 mod resolve;
 mod run;
+mod signals;
 mod simulate;
 mod solve;
 mod telemetry;
@@ -38,10 +41,12 @@ enum Ending {
     Done,
     /// Finished, but what was required does not hold.
     NotReached,
+    /// Stopped when asked to; another run can go on.
+    Stopped,
 }
 
 /// Runs the program with the process's arguments and returns its exit status: 0 done as asked, 1 finished but what was
-/// required does not hold, 2 error. Collective: yes, if the process is a rank of several.
+/// required does not hold, 2 error, 3 stopped when asked to. Collective: yes, if the process is a rank of several.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -65,6 +70,7 @@ pub fn main() -> ExitCode {
         match dispatch(&cli, &comm) {
             Ok(Ending::Done) => ExitCode::SUCCESS,
             Ok(Ending::NotReached) => ExitCode::from(1),
+            Ok(Ending::Stopped) => ExitCode::from(3),
             Err(error) => {
                 if comm.rank() == 0 {
                     telemetry::tell_error(&cli.speech, &error);
@@ -86,6 +92,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
     let context = &Context { comm, speech: &cli.speech, threads: cli.threads };
     match &cli.command {
         Command::Run(args) => run::run(context, &read_config(&args.config), &args.solve),
+        Command::Resume(args) => run::run(context, &|| checkpoints::config_in(&args.folder), &args.as_run()),
         Command::Demo(args) => run::run(context, &embedded_demo, args),
         Command::Plan(args) => plan::plan(context, args),
         Command::Check(args) => check::check(context, args),

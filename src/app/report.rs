@@ -43,6 +43,9 @@ pub struct Report {
     /// ‖A‖², if the config asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_squared: Option<f64>,
+    /// What was kept of the iteration, if anything could be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointReport>,
     /// Which pseudo-inverse: that of the stack, or the mean of the operators'.
     pub pseudo_inverse: String,
     /// How many ranks.
@@ -80,6 +83,17 @@ pub struct Report {
     pub config: serde_json::Value,
     /// The version of this program.
     pub version: &'static str,
+}
+
+/// What was kept of an iteration.
+#[derive(Debug, Serialize)]
+pub struct CheckpointReport {
+    /// The iteration of the checkpoint that this run went on from.
+    pub resumed_after: Option<usize>,
+    /// How many checkpoints this run wrote.
+    pub written: usize,
+    /// For how many seconds that held up the iteration, on rank 0.
+    pub seconds: f64,
 }
 
 /// What was read.

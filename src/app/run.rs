@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use super::cli::SolveArgs;
+use super::lock::lock;
 use super::model::{draw_middle, write_model};
 use super::phases::{Phases, peak_memory};
-use super::report::{DataReport, Histories, Report, seconds, traffic};
+use super::report::{CheckpointReport, DataReport, Histories, Report, seconds, traffic};
 use super::resolve::Resolved;
 use super::solve::{check_first_guess, solve};
-use super::{Context, Ending, Source, read_job, start_threads, with_scalar};
+use super::{Context, Ending, Source, checkpoints, read_job, signals, start_threads, with_scalar};
+use crate::checkpoint::{Checkpoints, Found};
 use crate::comm::{Reduction, Team, Through};
+use crate::config::{Job, PseudoInverseMode};
 use crate::error::{Error, Fault, Phase};
 use crate::io;
 use crate::scalar::Scalar;
@@ -34,13 +37,30 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     })?;
     let writable = if team.rank() == 0 { check_results(&job.output.folder) } else { Ok(()) };
     team.agree(writable.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    let locked = match team.rank() {
+        0 => lock(&job.output.folder, team.size(), &context.comm.host()).map(Some),
+        _ => Ok(None),
+    };
+    let _lock = team.agree(locked.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    let from = checkpoints::begin(&team, &job, args)?;
     let threads = start_threads(context, &job);
     phases.lap("config");
 
     let resolved = Resolved::open(&team, &job, &args.common)?;
-    team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
+    if from.is_empty() {
+        team.agree(check_first_guess(&job).map_err(|fault| fault.in_phase(Phase::Open)))?;
+    }
     phases.lap("open");
-    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, threads, phases, args))
+    let mut team = team.with_seconds_before(from.first().map_or(0.0, |newest| newest.table.seconds()));
+    if keeps_state(&job) {
+        team = team.with_hand(signals::catch());
+    }
+    with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, from, threads, phases, args))
+}
+
+/// Whether the state of a job can be kept: the local mean has none between its operators.
+fn keeps_state(job: &Job) -> bool {
+    job.checkpoint.enabled && job.solve.pseudo_inverse == PseudoInverseMode::Exact
 }
 
 /// The files of a result.
@@ -56,6 +76,7 @@ fn solve_and_write<S: Scalar>(
     context: &Context,
     team: Team,
     resolved: &Resolved,
+    from: Vec<Found>,
     threads: usize,
     mut phases: Phases,
     args: &SolveArgs,
@@ -97,8 +118,23 @@ fn solve_and_write<S: Scalar>(
         tracing::warn!("{} numbers were not finite and became zero", measurements.not_finite);
     }
 
+    let data = checkpoints::checksum(team, &measurements.y)?;
+    let resumed = from.first().map(|newest| newest.table.iteration());
+    if let Some(newest) = from.first() {
+        team.agree(checkpoints::expect_same_data(newest, &data, args.force))?;
+        tracing::info!("going on after iteration {}: {}", newest.table.iteration(), newest.path.display());
+    }
+    let about = team.agree(checkpoints::about(job, &data))?;
+    let folder = checkpoints::folder_in(&job.output.folder);
+    let mut kept = keeps_state(job).then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
+
     let before_solve = team.meter().all();
-    let solved = solve(context, &stack, resolved, &measurements)?;
+    let solved = solve(context, &stack, resolved, &measurements, kept.as_mut())?;
+    if solved.ending().0 == Status::Stopped {
+        let folder = job.output.folder.display();
+        tracing::info!("{}: `stackphys resume {folder}` goes on, on any number of ranks", solved.ending().2);
+        return Ok(Ending::Stopped);
+    }
     let after_solve = team.meter().all();
     phases.lap("solve");
     let (in_operators, in_sums) = stack.seconds();
@@ -134,6 +170,10 @@ fn solve_and_write<S: Scalar>(
         true_objective: solved.true_objective,
         relative_error,
         norm_squared: solved.norm_squared,
+        checkpoints: kept.map(|kept| {
+            let (written, seconds) = kept.cost();
+            CheckpointReport { resumed_after: resumed, written, seconds }
+        }),
         pseudo_inverse: name_of(&job.solve.pseudo_inverse),
         ranks: team.size(),
         hosts: team.hosts(),
@@ -152,7 +192,7 @@ fn solve_and_write<S: Scalar>(
             not_finite: measurements.not_finite,
         },
         seconds: seconds(spreads),
-        comm: traffic(team, &before_solve, &after_solve, iterations),
+        comm: traffic(team, &before_solve, &after_solve, iterations - resumed.unwrap_or(0).min(iterations)),
         peak_memory_bytes: peaks.iter().map(|rank| rank[0] as u64).collect(),
         window: window.map(|window| [window.low, window.high]),
         config: serde_json::to_value(job).unwrap_or_default(),
@@ -160,6 +200,9 @@ fn solve_and_write<S: Scalar>(
     };
     let written = if team.rank() == 0 { write_report(folder, &report) } else { Ok(()) };
     team.agree(written.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    if team.rank() == 0 {
+        checkpoints::mark_finished(folder);
+    }
     tell(&report, folder);
 
     let converged = report.status == Status::Converged;

@@ -6,13 +6,14 @@ use super::Context;
 use super::given::Given;
 use super::progress::Display;
 use super::resolve::{Measurements, Resolved};
+use crate::checkpoint::Checkpoints;
 use crate::config::{Job, PseudoInverseMode, Solve, SolveMethod};
 use crate::error::{Error, Fault, Phase};
 use crate::recon::{DataTerm, Loss, Minimum, minimise};
 use crate::scalar::Scalar;
 use crate::solver::{
-    AnyMethod, Exact, NormSquaredEstimate, Normal, Outcome, Progress, PseudoInverse, Solution, Start, Status,
-    norm_squared, pseudo_inverse, stop, with_trouble_rules,
+    AnyMethod, Exact, Keeper, NormSquaredEstimate, Normal, Observer, Outcome, Progress, PseudoInverse, Solution, Start,
+    Status, norm_squared, pseudo_inverse, stop, with_trouble_rules,
 };
 use crate::space::Vector;
 use crate::stack::Stack;
@@ -88,40 +89,62 @@ fn named_guess(job: &Job) -> Option<Given<'_>> {
     Some(Given { key: "solve.first_guess", path, like: "model" })
 }
 
+/// Shows progress, and keeps the state.
+struct Watch<'w, 'c> {
+    display: Display,
+    checkpoints: Option<&'w mut Checkpoints<'c>>,
+}
+
+impl Observer for Watch<'_, '_> {
+    fn observe(&mut self, progress: &Progress) {
+        self.display.observe(progress);
+    }
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        self.checkpoints.as_deref_mut().map(|checkpoints| checkpoints as _)
+    }
+}
+
 /// The answer, and the squared norm if the config asks for it. Collective: yes.
 pub fn solve<S: Scalar>(
     context: &Context,
     stack: &Stack<S>,
     resolved: &Resolved,
     measurements: &Measurements<S>,
+    mut checkpoints: Option<&mut Checkpoints>,
 ) -> Result<Solved<S>, Error> {
     let (team, job) = (stack.team(), resolved.job);
-    let guess = match named_guess(job) {
+    let goes_on = checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.goes_on());
+    let guess = match named_guess(job).filter(|_| !goes_on) {
         Some(given) => {
             let read = super::model::read_model(stack, resolved, &given);
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
         None => None,
     };
-    let mut display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
+    let display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
+    let mut watch = Watch { display, checkpoints: checkpoints.as_deref_mut() };
     let mut solved: Solved<S> = match &job.solve.method {
         SolveMethod::LeastSquares(method) => {
             warn_of_floor::<S>(job, method);
             let rule = rules(job, team.seconds());
             let how = how(job, method.clone());
-            pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, &mut display)?.into()
+            pseudo_inverse(stack, &measurements.y, &how, guess, &*rule, &mut watch)?.into()
         }
         SolveMethod::Minimiser(method) => {
             let term = data_term(stack, resolved, measurements)?;
             let rule = rules(job, team.seconds());
-            minimise(&term, method, guess, &*rule, &mut display)?.into()
+            minimise(&term, method, guess, &*rule, &mut watch)?.into()
         }
     };
-    drop(display);
+    drop(watch);
+    if let Some(checkpoints) = checkpoints {
+        checkpoints.finish()?;
+    }
     if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solved.outcome {
         team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
     }
-    if let Some(norm) = &job.norm {
+    let was_stopped = solved.outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Stopped);
+    if let Some(norm) = job.norm.as_ref().filter(|_| !was_stopped) {
         solved.norm_squared = match norm_squared(stack, &norm.method.clone().into(), &mut |_: &Progress| ())? {
             NormSquaredEstimate::Value { value, .. } => Some(value),
             NormSquaredEstimate::Bounds { .. } => None,

@@ -15,6 +15,7 @@ pub mod mpi;
 mod scope;
 pub(crate) mod shared;
 mod solo;
+mod spare;
 mod team;
 pub mod threads;
 mod transfer;

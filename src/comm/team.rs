@@ -5,19 +5,22 @@
 //! every rank returns the same [`Error`] and the team is usable again. So no rank is ever left alone in a collective.
 //!
 //! Numbers that decide something (stop, branch, fail) are equal on all ranks. A clock is not: rank 0 reads it, and it
-//! travels as a second spare element ([`Team::seconds`]).
+//! travels as a spare element too ([`Team::seconds`]), and so does the wish of somebody outside that the ranks stop
+//! ([`Team::asked_to_stop`]), which may reach any one of them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::agree::Pending;
-use super::shared::{Buffer, Leaves, Node, Spare};
+use super::shared::{Buffer, Leaves, Node};
+use super::spare::Spare;
 use super::{BufMut, Comm, Kind, Message, Meter, Reduce, Solo};
 use crate::error::{Error, Fault};
 use crate::scalar::{Real, Scalar};
@@ -77,6 +80,9 @@ pub struct Team {
     reduction: Reduction,
     started: Instant,
     seconds: Cell<f64>,
+    /// Raised by whoever asks this rank to stop: a handler of signals.
+    hand: Option<Arc<AtomicBool>>,
+    asked: Cell<bool>,
     /// Memory for numbers that are summed.
     scratch: RefCell<Vec<f64>>,
     /// The same for the parts of inner products.
@@ -94,6 +100,8 @@ impl Team {
             reduction: Reduction::Auto,
             started: Instant::now(),
             seconds: Cell::new(0.0),
+            hand: None,
+            asked: Cell::new(false),
             scratch: RefCell::default(),
             parts: RefCell::default(),
         }
@@ -110,6 +118,19 @@ impl Team {
     /// The same team with another way to sum vectors: the same on all ranks.
     pub fn with_reduction(mut self, reduction: Reduction) -> Self {
         self.reduction = reduction;
+        self
+    }
+
+    /// The same team, which looks at a flag on this rank: once it is raised on any rank, [`asked_to_stop`](Self::asked_to_stop)
+    /// is true on all after the next reduction.
+    pub fn with_hand(mut self, hand: Arc<AtomicBool>) -> Self {
+        self.hand = Some(hand);
+        self
+    }
+    /// The same team with its clock set forward: time that earlier runs of a job took.
+    pub fn with_seconds_before(mut self, seconds: f64) -> Self {
+        let before = Duration::try_from_secs_f64(seconds).ok();
+        self.started = before.and_then(|before| self.started.checked_sub(before)).unwrap_or(self.started);
         self
     }
 
@@ -173,6 +194,10 @@ impl Team {
     pub fn seconds(&self) -> f64 {
         self.seconds.get()
     }
+    /// Whether any rank was asked to stop, as of the last reduction: equal on all ranks. Collective: no.
+    pub fn asked_to_stop(&self) -> bool {
+        self.asked.get()
+    }
     pub(super) fn comm(&self) -> &dyn Comm {
         &*self.comm
     }
@@ -197,10 +222,10 @@ impl Team {
 
     /// Returns the same error on all ranks if any has a pending fault. Collective: yes, one scalar reduction.
     pub fn settle(&self) -> Result<(), Error> {
-        let mut spare = self.spare::<f64>();
+        let mut spare = self.spare().words::<f64>();
         self.meter.count(Kind::Agreement, size_of_val(&spare));
         self.comm.all_reduce(BufMut::F64(&mut spare), Reduce::Sum);
-        self.check_spare(spare)
+        self.check_spare(Spare::of_words(spare))
     }
 
     /// Turns one rank's result into the same outcome on all. Collective: yes, one scalar reduction.
@@ -236,16 +261,16 @@ impl Team {
     pub fn sum_in_place(&self, numbers: &mut [f64]) -> Result<(), Error> {
         if self.size() == 1 {
             self.meter.count(Kind::ScalarReduction, 0);
-            return self.check_spare(self.spare::<f64>());
+            return self.check_spare(self.spare());
         }
         let mut buffer = self.scratch.take();
         buffer.clear();
-        buffer.extend(numbers.iter().copied().chain(self.spare::<f64>()));
+        buffer.extend(numbers.iter().copied().chain(self.spare().words()));
         self.meter.count(Kind::ScalarReduction, size_of_val(buffer.as_slice()));
         self.comm.all_reduce(BufMut::F64(&mut buffer), Reduce::Sum);
         let (summed, spare) = buffer.split_at(numbers.len());
         numbers.copy_from_slice(summed);
-        let spare = [spare[0], spare[1]];
+        let spare = Spare::of_words(std::array::from_fn::<f64, SPARE, _>(|word| spare[word]));
         self.scratch.replace(buffer);
         self.check_spare(spare)
     }
@@ -350,20 +375,18 @@ impl Team {
         let len = vector.as_slice().len();
         let buffer = vector.with_spare_mut();
         if let Some(node) = self.node()
-            && let Some(spare) = node.sum(self.comm(), buffer, self.spare_words())
+            && let Some(spare) = node.sum(self.comm(), buffer, self.spare())
         {
             self.meter.count(Kind::VectorReduction, node.bytes_sent::<S>(len));
-            return self.check_spare([f64::from(u8::from(spare.fault)), spare.clock]);
+            return self.check_spare(spare);
         }
         let buffer = S::as_reals_mut(buffer);
         let spare_at = buffer.len() - SPARE * size_of::<S>() / size_of::<S::Real>();
-        let spare = self.spare::<S::Real>();
-        buffer[spare_at..spare_at + SPARE].copy_from_slice(&spare);
+        buffer[spare_at..spare_at + SPARE].copy_from_slice(&self.spare().words());
         let buffer = &mut buffer[..spare_at + SPARE];
         self.meter.count(Kind::VectorReduction, size_of_val(buffer));
         self.comm.all_reduce(S::Real::real_buf_mut(buffer), Reduce::Sum);
-        let spare = [buffer[spare_at], buffer[spare_at + 1]];
-        self.check_spare(spare)
+        self.check_spare(Spare::of_words(std::array::from_fn(|word| buffer[spare_at + word])))
     }
 
     /// `numbers ← Σ` of all ranks' numbers. Collective: yes, one vector reduction; does not settle.
@@ -381,9 +404,9 @@ impl Team {
         top: impl FnMut(&Leaves<S>, &mut [S]),
     ) -> Option<Result<(), Error>> {
         let node = self.node().filter(|node| node.hosts() == 1)?;
-        let spare = node.combine(self.comm(), out.with_spare_mut(), beside, self.spare_words(), top)?;
+        let spare = node.combine(self.comm(), out.with_spare_mut(), beside, self.spare(), top)?;
         self.meter.count(Kind::VectorReduction, 0);
-        Some(self.check_spare([f64::from(u8::from(spare.fault)), spare.clock]))
+        Some(self.check_spare(spare))
     }
 
     /// Parts of vectors between pairs of ranks. Collective: yes, one exchange; does not settle.
@@ -480,6 +503,12 @@ impl Team {
         self.comm.broadcast(S::buf_mut(numbers), root);
     }
 
+    /// The bytes of `root`, on all. All have the same length. Collective: yes, one broadcast; does not settle.
+    pub(crate) fn broadcast_in_place(&self, bytes: &mut [u8], root: usize) {
+        self.meter.count(Kind::Broadcast, bytes.len());
+        self.comm.broadcast(BufMut::U8(bytes), root);
+    }
+
     /// The host of each rank. Collective: yes, two gathers.
     pub fn hosts(&self) -> Vec<String> {
         let mine = self.comm.host().into_bytes();
@@ -518,18 +547,15 @@ impl Team {
         self.split(colour).map(|team| Team { meter: self.meter.clone(), ..team })
     }
 
-    fn spare_words(&self) -> Spare {
+    fn spare(&self) -> Spare {
         let clock = if self.rank() == 0 { self.started.elapsed().as_secs_f64() } else { 0.0 };
-        Spare { fault: self.has_pending(), clock }
+        let asked = self.hand.as_ref().is_some_and(|hand| hand.load(Ordering::Relaxed));
+        Spare { fault: self.has_pending(), asked, clock }
     }
 
-    fn spare<R: Real>(&self) -> [R; SPARE] {
-        let Spare { fault, clock } = self.spare_words();
-        [R::from_f64(f64::from(u8::from(fault))), R::from_f64(clock)]
-    }
-
-    fn check_spare<R: Real>(&self, [flag, clock]: [R; SPARE]) -> Result<(), Error> {
-        self.seconds.set(clock.re());
-        if flag.re() == 0.0 { Ok(()) } else { Err(self.raise()) }
+    fn check_spare(&self, Spare { fault, asked, clock }: Spare) -> Result<(), Error> {
+        self.seconds.set(clock);
+        self.asked.set(asked);
+        if fault { Err(self.raise()) } else { Ok(()) }
     }
 }

@@ -34,6 +34,8 @@ impl Job {
             at_least_one("norm.method.max_iter", max_iter)?;
             positive("norm.method.tolerance", Some(tolerance))?;
         }
+        positive("checkpoint.every_minutes", self.checkpoint.every_minutes)?;
+        at_least_one("checkpoint.every_iterations", self.checkpoint.every_iterations.unwrap_or(1))?;
         at_least_one("run.lanes", self.run.lanes.unwrap_or(1))?;
         at_least_one("run.threads", self.run.threads.unwrap_or(1))
     }

@@ -55,6 +55,7 @@ pub use schema::schema;
 pub use solve::{PseudoInverseMode, Solve, SolveMethod, Tolerances};
 pub use term::Term;
 
+use crate::checkpoint::When;
 pub use crate::physics::AnyPhysics;
 
 /// A reconstruction job: what is sought (`model`), what was measured (`terms`), how to solve it and where to put it.
@@ -90,6 +91,10 @@ pub struct Job {
     /// How the work is spread and summed. Never changes the mathematics; the number of ranks comes from `mpirun`.
     #[serde(default)]
     pub run: Run,
+    /// When the state of the iteration is kept, so that `stackphys resume` can go on from it: in `checkpoints/` of the folder
+    /// of results, the newest two. SIGUSR1 and SIGTERM keep it at once and stop the job with exit status 3.
+    #[serde(default)]
+    pub checkpoint: When,
     /// Where the results go.
     #[serde(default)]
     pub output: Output,

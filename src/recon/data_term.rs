@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::fidelity::{AnyFidelity, distance_squared};
 use crate::error::{Error, Fault, Phase};
 use crate::scalar::Scalar;
+use crate::solver::Memory;
 use crate::space::Vector;
 use crate::stack::Stack;
 
@@ -62,6 +63,15 @@ pub(super) struct Look {
     pub residual_squared: f64,
     /// ‖u − w‖² for another vector of the measurements.
     pub distance_squared: f64,
+}
+
+impl Look {
+    /// What belongs to [`Method::remember`](crate::solver::Method::remember).
+    pub fn remember(&mut self, memory: &mut dyn Memory) {
+        let Look { value, residual_squared, distance_squared } = self;
+        memory.scalars([("value", value), ("residual_squared", residual_squared)]);
+        memory.scalars([("distance_squared", distance_squared)]);
+    }
 }
 
 impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> DataTerm<'a, X, Y> {

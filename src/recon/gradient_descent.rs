@@ -13,7 +13,7 @@ use super::data_term::Look;
 use super::objective::{Objective, told};
 use crate::error::{Error, Fault};
 use crate::scalar::{Real, Scalar};
-use crate::solver::{Method, Progress, Solver, relative};
+use crate::solver::{Memory, Method, Progress, Solver, relative};
 use crate::space::Vector;
 
 /// Parameters of gradient descent.
@@ -293,6 +293,21 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for GradientDescent<'_, X, Y> 
         self.iteration += 1;
         self.recent[self.iteration % MEMORY] = self.look.value;
         Ok(self.progress(None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.objective.remember(memory);
+        self.look.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("gradient", &mut self.gradient);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("tau", &mut self.tau),
+            ("optimality_squared", &mut self.optimality_squared),
+            ("optimality_squared_at_start", &mut self.optimality_squared_at_start),
+        ]);
+        memory.scalars(self.recent.iter_mut().map(|value| ("recent", value)));
+        memory.optional("relative_change", &mut self.relative_change);
     }
 }
 

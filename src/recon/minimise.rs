@@ -6,7 +6,7 @@ use super::objective::{Objective, told};
 use crate::error::Error;
 use crate::scalar::Scalar;
 use crate::solver::stop::StopRule;
-use crate::solver::{Observer, Outcome, relative};
+use crate::solver::{Observer, Outcome, Status, relative};
 use crate::space::Vector;
 
 /// A minimum and how good it is.
@@ -57,6 +57,9 @@ pub fn minimise<X: Scalar, Y: Scalar<Real = X::Real>>(
     observer: &mut dyn Observer,
 ) -> Result<Minimum<X>, Error> {
     let (x, outcome) = method.solve(term, first_guess, rule, observer)?;
+    if outcome.status == Status::Stopped {
+        return Ok(Minimum { x, outcome, true_relative_residual: f64::NAN, true_objective: None }); // whoever asked waits
+    }
     let mut objective = Objective::new(term, method.damping(), method.non_negative());
     objective.start(Ok(()))?;
     let mut predicted = term.stack().zero_data();

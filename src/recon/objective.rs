@@ -7,6 +7,7 @@ use super::DataTerm;
 use super::data_term::Look;
 use crate::error::{Error, Fault};
 use crate::scalar::Scalar;
+use crate::solver::Memory;
 use crate::space::Vector;
 
 /// A data term, with damping and a constraint.
@@ -32,6 +33,11 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Objective<'a, X, Y> {
         }))?;
         [self.data_norm_squared] = team.dots([(self.term.measured(), self.term.measured())])?;
         Ok(())
+    }
+
+    /// What belongs to [`Method::remember`](crate::solver::Method::remember).
+    pub fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.scalar("data_norm_squared", &mut self.data_norm_squared);
     }
 
     /// The objective at `x`, which predicts `predicted`, and what else these say. Collective: yes, one scalar reduction,

@@ -14,7 +14,7 @@ use super::objective::{Objective, told};
 use crate::error::Error;
 use crate::range::is_positive;
 use crate::scalar::Scalar;
-use crate::solver::{Method, Progress, Solver, norm_squared_for_steps, relative};
+use crate::solver::{Memory, Method, Progress, Solver, norm_squared_for_steps, relative};
 use crate::space::Vector;
 
 /// Parameters of the primal-dual method.
@@ -220,6 +220,23 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for PrimalDual<'_, X, Y> {
         self.relative_change = Some(relative(change_squared, x_squared));
         self.iteration += 1;
         Ok(self.progress(None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.objective.remember(memory);
+        self.look.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("q", &mut self.q);
+        memory.vector("w", &mut self.w);
+        memory.vector("predicted", &mut self.predicted);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("sigma", &mut self.sigma),
+            ("tau", &mut self.tau),
+            ("largest_pull_squared", &mut self.largest_pull_squared),
+        ]);
+        memory.optional("relative_optimality", &mut self.relative_optimality);
+        memory.optional("relative_change", &mut self.relative_change);
     }
 }
 

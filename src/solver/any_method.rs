@@ -225,7 +225,10 @@ impl AnyMethod {
             Self::Minres(params) => on_its_system!(params, system => Minres::on(system)),
             Self::Bicgstab(params) => on_its_system!(params, system => Bicgstab::on(system)),
             Self::Chebyshev(params) => {
-                let bounds = bounds(stack, params)?;
+                let bounds = match observer.keeper().is_some_and(|keeper| keeper.goes_on()) {
+                    true => params.bounds(1.0), // those of the state that is put back are used
+                    false => bounds(stack, params)?,
+                };
                 on_its_system!(params, system => Chebyshev::on(system, bounds))
             }
             Self::Cgls(params) => run(Cgls::new(stack, params, y, first_guess), rule, observer),

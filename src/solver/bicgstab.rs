@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use super::memory::Memory;
 use super::system::{Normal, Solver, System, SystemKind};
 use crate::comm::Team;
 use crate::error::Error;
@@ -168,6 +169,21 @@ impl<H: System> Method for Bicgstab<H> {
         self.rho = rho;
         self.iteration += 1;
         Ok(self.system.progress(self.iteration, None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.system.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("r", &mut self.r);
+        memory.vector("shadow", &mut self.shadow);
+        memory.vector("p", &mut self.p);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("rho", &mut self.rho),
+            ("omega", &mut self.omega),
+            ("r_squared", &mut self.r_squared),
+            ("first_r_squared", &mut self.first_r_squared),
+        ]);
     }
 }
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use super::memory::Memory;
 use super::precondition::Preconditioner;
 use super::system::{Normal, Solver, System, SystemKind, at_least};
 use crate::comm::Team;
@@ -172,6 +173,19 @@ impl<H: System> Method for Cg<'_, H> {
         self.rho = rho;
         self.iteration += 1;
         Ok(self.system.progress(self.iteration, None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.system.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("r", &mut self.r);
+        memory.vector("p", &mut self.p);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("rho", &mut self.rho),
+            ("p_squared", &mut self.p_squared),
+            ("largest_quotient", &mut self.largest_quotient),
+        ]);
     }
 }
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use super::memory::Memory;
 use super::system::{Solver, at_least, relative};
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
@@ -169,6 +170,20 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Cgls<'_, X, Y> {
         self.gamma = gamma;
         self.iteration += 1;
         Ok(self.progress(None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.vector("x", &mut self.x);
+        memory.vector("p", &mut self.p);
+        memory.vector("r", &mut self.r);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("gamma", &mut self.gamma),
+            ("largest_quotient", &mut self.largest_quotient),
+            ("residual_squared", &mut self.residual_squared),
+            ("data_norm_squared", &mut self.data_norm_squared),
+            ("normal_data_norm_squared", &mut self.normal_data_norm_squared),
+        ]);
     }
 }
 

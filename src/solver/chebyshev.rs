@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use super::memory::Memory;
 use super::system::{Normal, Solver, System, SystemKind};
 use crate::comm::Team;
 use crate::error::Error;
@@ -166,6 +167,19 @@ impl<H: System> Method for Chebyshev<H> {
         self.system.measure(&self.x, &self.r)?;
         self.iteration += 1;
         Ok(self.system.progress(self.iteration, None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.system.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("r", &mut self.r);
+        memory.vector("d", &mut self.d);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("theta", &mut self.coefficients.theta),
+            ("delta", &mut self.coefficients.delta),
+            ("rho", &mut self.coefficients.rho),
+        ]);
     }
 }
 

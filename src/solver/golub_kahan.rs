@@ -7,6 +7,7 @@
 //! a first guess needs nothing special: the right-hand side is `[y − A x₀; −√λ x₀]`.
 
 use super::drive::Progress;
+use super::memory::Memory;
 use super::system::at_least;
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
@@ -182,5 +183,17 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Bidiagonalisation<'a, X, Y> {
         let squared = objective - self.damping * self.squared(x)?;
         let floor = 8.0 * X::Real::EPSILON * objective;
         Ok(at_least(squared, floor).sqrt() / self.data_norm)
+    }
+
+    /// What belongs to [`Method::remember`](super::Method::remember).
+    pub fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.vector("u", &mut self.u);
+        if let Some(below) = &mut self.u_below {
+            memory.vector("u_below", below);
+        }
+        memory.vector("v", &mut self.v);
+        memory.scalars([("alpha", &mut self.alpha), ("beta", &mut self.beta), ("largest", &mut self.largest)]);
+        memory.scalars([("first_alpha", &mut self.first_alpha), ("first_beta", &mut self.first_beta)]);
+        memory.scalars([("data_norm", &mut self.data_norm), ("normal_data_norm", &mut self.normal_data_norm)]);
     }
 }

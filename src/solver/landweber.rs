@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use super::memory::Memory;
 use super::power::{Power, PowerParams};
 use super::precondition::Sums;
 use super::system::{Solver, relative};
@@ -177,14 +178,18 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> Landweber<'a, X, Y> {
 }
 
 impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Landweber<'_, X, Y> {
-    fn start(&mut self) -> Result<Progress, Error> {
-        let team = self.stack.team();
+    fn prepare(&mut self) -> Result<(), Error> {
         if self.wants_weights {
             let Sums { mut rows, mut columns } = Sums::of(self.stack)?;
             invert(&mut rows);
             invert(&mut columns);
             self.weights = Some(Weights { rows, columns, residual: self.stack.zero_data() });
         }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<Progress, Error> {
+        let team = self.stack.team();
         [self.data_norm_squared] = team.dots([(self.data, self.data)])?;
         if self.data_norm_squared == 0.0 {
             self.x.fill(X::default()); // of zero data the solution is zero, whatever the guess
@@ -220,6 +225,19 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Landweber<'_, X, Y> {
         self.look()?;
         self.iteration += 1;
         Ok(self.progress(None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.vector("x", &mut self.x);
+        memory.vector("gradient", &mut self.gradient);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("omega", &mut self.omega),
+            ("residual_squared", &mut self.residual_squared),
+            ("gradient_squared", &mut self.gradient_squared),
+            ("data_norm_squared", &mut self.data_norm_squared),
+            ("normal_data_norm_squared", &mut self.normal_data_norm_squared),
+        ]);
     }
 }
 

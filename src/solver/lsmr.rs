@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
 use super::golub_kahan::Bidiagonalisation;
+use super::memory::Memory;
 use super::system::Solver;
 use crate::error::Error;
 use crate::scalar::Scalar;
@@ -181,6 +182,29 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lsmr<'_, X, Y> {
         self.condition = self.rho_bars[1].max(last) / self.rho_bars[0].min(last);
         self.iteration += 1;
         self.progress(None)
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.process.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("h", &mut self.h);
+        memory.vector("h_bar", &mut self.h_bar);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("alpha_bar", &mut self.alpha_bar),
+            ("zeta", &mut self.zeta),
+            ("zeta_bar", &mut self.zeta_bar),
+            ("rho", &mut self.rho),
+            ("rho_bar", &mut self.rho_bar),
+            ("c_bar", &mut self.c_bar),
+            ("s_bar", &mut self.s_bar),
+            ("condition", &mut self.condition),
+        ]);
+        let [smallest, largest] = &mut self.rho_bars;
+        memory.scalars([("smallest_rho_bar", smallest), ("largest_rho_bar", largest)]);
+        let ResidualNorm { beta_dot, beta_double_dot, rho_dot, theta_tilde, tau_tilde, norm } = &mut self.residual;
+        memory.scalars([("beta_dot", beta_dot), ("beta_double_dot", beta_double_dot), ("rho_dot", rho_dot)]);
+        memory.scalars([("theta_tilde", theta_tilde), ("tau_tilde", tau_tilde), ("residual_norm", norm)]);
     }
 }
 

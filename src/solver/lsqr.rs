@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
 use super::golub_kahan::Bidiagonalisation;
+use super::memory::Memory;
 use super::system::Solver;
 use crate::error::Error;
 use crate::scalar::Scalar;
@@ -147,6 +148,20 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> Method for Lsqr<'_, X, Y> {
         self.w.xpby(&self.process.v, -theta / rho);
         self.iteration += 1;
         self.progress(None)
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.process.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("w", &mut self.w);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("phi_bar", &mut self.phi_bar),
+            ("rho_bar", &mut self.rho_bar),
+            ("c", &mut self.c),
+            ("bidiagonal_squared", &mut self.bidiagonal_squared),
+            ("directions_squared", &mut self.directions_squared),
+        ]);
     }
 }
 

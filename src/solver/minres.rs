@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Method, Progress};
+use super::memory::Memory;
 use super::system::{Normal, Solver, System, SystemKind, at_least};
 use crate::comm::Team;
 use crate::error::Error;
@@ -205,6 +206,27 @@ impl<H: System> Method for Minres<H> {
         self.beta = beta_next;
         self.iteration += 1;
         Ok(self.system.progress(self.iteration, None))
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        self.system.remember(memory);
+        memory.vector("x", &mut self.x);
+        memory.vector("r", &mut self.r);
+        memory.vector("v_before", &mut self.v_before);
+        memory.vector("v", &mut self.v);
+        memory.vector("w_before", &mut self.w_before);
+        memory.vector("w", &mut self.w);
+        memory.count("iteration", &mut self.iteration);
+        memory.scalars([
+            ("beta", &mut self.beta),
+            ("largest", &mut self.largest),
+            ("phi_bar", &mut self.phi_bar),
+            ("first_residual", &mut self.first_residual),
+            ("delta_bar", &mut self.delta_bar),
+            ("epsilon", &mut self.epsilon),
+            ("c", &mut self.c),
+            ("s", &mut self.s),
+        ]);
     }
 }
 

@@ -4,6 +4,7 @@
 //! condition `(Σ γ_i A_iᴴA_i + I) x = Σ γ_i A_iᴴy_i + z` is solved by conjugate gradients.
 
 use super::drive::{Observer, Outcome, Progress, drive};
+use super::memory::Memory;
 use super::system::{System, relative};
 use super::{Cg, Solver, stop, with_trouble_rules};
 use crate::comm::Team;
@@ -167,6 +168,9 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for ProxSystem<'_, X, Y> {
             breakdown,
             ..Progress::default()
         }
+    }
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.nothing(); // an inner solve: it begins anew
     }
     fn finish(self, x: Vector<X>) -> Result<Vector<X>, Error> {
         Ok(x)

@@ -53,9 +53,9 @@ pub struct Solution<X> {
     pub x: Vector<X>,
     /// How the iteration ended; the local mean has none that is global.
     pub outcome: Option<Outcome>,
-    /// ‖A x − y‖ / ‖y‖, computed from the solution itself.
+    /// ‖A x − y‖ / ‖y‖, computed from the solution itself; not a number if the solve was asked to stop.
     pub true_relative_residual: f64,
-    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from the solution itself.
+    /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from the solution itself; likewise.
     pub true_relative_normal_residual: f64,
     /// How many groups of operators have fewer measurements than x has elements, if each was solved by itself: their own
     /// solutions then say little, and the mean may be far from the solution of all.
@@ -99,10 +99,11 @@ pub fn pseudo_inverse<X: Scalar, Y: Scalar<Real = X::Real>>(
         underdetermined = warned_underdetermined(stack);
         local_mean(stack, y, method, rule)
     };
+    let goes_on = observer.keeper().is_some_and(|keeper| keeper.goes_on());
     let (x, outcome, method) = match how {
         PseudoInverse::Exact(Exact { method, preconditioner, start }) => {
             let guess = match (first_guess, start) {
-                (None, Start::LocalMean) => Some(mean(method)?),
+                (None, Start::LocalMean) if !goes_on => Some(mean(method)?),
                 (guess, _) => guess,
             };
             let (x, outcome) = method.solve(stack, y, preconditioner.as_ref(), guess, rule, observer)?;
@@ -110,7 +111,11 @@ pub fn pseudo_inverse<X: Scalar, Y: Scalar<Real = X::Real>>(
         }
         PseudoInverse::LocalMean(method) => (mean(method)?, None, method),
     };
-    let (residual, normal_residual) = true_residuals(stack, &x, y, method.damping())?;
+    let was_stopped = outcome.as_ref().is_some_and(|outcome| outcome.status == stop::Status::Stopped);
+    let (residual, normal_residual) = match was_stopped {
+        true => (f64::NAN, f64::NAN), // there is no time: whoever asked waits
+        false => true_residuals(stack, &x, y, method.damping())?,
+    };
     Ok(Solution {
         x,
         outcome,

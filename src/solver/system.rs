@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::Progress;
+use super::memory::Memory;
 use crate::comm::Team;
 use crate::error::Error;
 use crate::scalar::{Real, Scalar};
@@ -55,6 +56,8 @@ pub trait System {
     fn measure(&mut self, v: &Vector<Self::Unknown>, r: &Vector<Self::Unknown>) -> Result<f64, Error>;
     /// Where the last measured iterate stands. Collective: no.
     fn progress(&self, iteration: usize, breakdown: Option<&'static str>) -> Progress;
+    /// What belongs to [`Method::remember`](super::Method::remember). Collective: yes.
+    fn remember(&mut self, memory: &mut dyn Memory);
     /// `x` from `v`. Collective: yes.
     fn finish(self, v: Vector<Self::Unknown>) -> Result<Vector<Self::Model>, Error>;
 
@@ -198,6 +201,14 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for Normal<'_, X, Y> {
         }
     }
 
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.scalars([("objective", &mut self.objective), ("largest_objective", &mut self.largest_objective)]);
+        memory.scalars([("x_norm_squared", &mut self.x_norm_squared)]);
+        memory.scalars([("residual_norm_squared", &mut self.residual_norm_squared)]);
+        memory.scalars([("data_norm_squared", &mut self.data_norm_squared)]);
+        memory.scalars([("normal_data_norm_squared", &mut self.normal_data_norm_squared)]);
+    }
+
     fn finish(self, x: Vector<X>) -> Result<Vector<X>, Error> {
         Ok(x)
     }
@@ -320,6 +331,19 @@ impl<X: Scalar, Y: Scalar<Real = X::Real>> System for ForwardAdjoint<'_, X, Y> {
             breakdown,
             ..Progress::default()
         }
+    }
+
+    fn remember(&mut self, memory: &mut dyn Memory) {
+        memory.scalars([("residual_norm_squared", &mut self.residual_norm_squared)]);
+        memory.scalars([("data_residual_norm_squared", &mut self.data_residual_norm_squared)]);
+        memory.scalars([("data_norm_squared", &mut self.data_norm_squared)]);
+        let mut guesses = usize::from(self.first_guess.is_some());
+        memory.count("first_guesses", &mut guesses);
+        self.first_guess = (guesses > 0).then(|| {
+            let mut guess = self.first_guess.take().unwrap_or_else(|| self.stack.zero_model());
+            memory.vector("first_guess", &mut guess);
+            guess
+        });
     }
 
     fn finish(mut self, u: Vector<Y>) -> Result<Vector<X>, Error> {

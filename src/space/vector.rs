@@ -10,12 +10,13 @@ use crate::comm::shared::{Buffer, Slot};
 use crate::random::Stream;
 use crate::scalar::Scalar;
 
-/// Elements behind the visible ones that travel with a reduction: the fault flag and rank 0's clock.
-pub(crate) const SPARE: usize = 2;
+/// Elements behind the visible ones that travel with a reduction: whether any rank has a fault, whether any was asked to stop,
+/// rank 0's clock (`comm::Spare`).
+pub(crate) const SPARE: usize = 3;
 
 /// Numbers of a [`Space`], as far as this rank holds them. One contiguous buffer; blocks are views into it.
 ///
-/// Collective: no. Memory: the local length (and two spare elements, so that agreement rides on reductions for nothing).
+/// Collective: no. Memory: the local length (and three spare elements, so that agreement rides on reductions for nothing).
 /// A vector that sums over ranks are made into may lie in memory that ranks share
 /// ([`Team::zero_sum`](crate::comm::Team::zero_sum)); a clone of it does not.
 ///

@@ -30,6 +30,5 @@ mod tests;
 pub(crate) use buffer::Buffer;
 pub(crate) use node::Node;
 pub use node::NodeCell;
-pub(crate) use post::Spare;
 pub(crate) use slot::Slot;
 pub(crate) use sum::Leaves;

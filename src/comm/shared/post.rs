@@ -1,6 +1,6 @@
 //! How ranks of one host meet: posts.
 //!
-//! Every rank has a *post*: a few words with a number of the turn, what it offers to sum, its fault flag and its clock, and
+//! Every rank has a *post*: a few words with a number of the turn, what it offers to sum, what travels with every sum, and
 //! room for short vectors. To post is to write the words and then, with release order, the turn; to wait is to see
 //! everybody's turn with acquire order. There are two posts per rank, used by turns: a post may be written again only after
 //! everybody has posted the turn between, hence has read it.
@@ -10,12 +10,15 @@
 //! job lives: a rank that dies ends the job.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::segment::Segment;
 use crate::comm::Comm;
+use crate::comm::spare::Spare;
 use crate::scalar::Real;
+use crate::space::SPARE;
 
 /// How often a waiting rank looks before it leaves the core to others: some 50 µs.
 const SPINS: u32 = 2000;
@@ -26,23 +29,14 @@ const LONGEST_NAP: Duration = Duration::from_millis(5);
 /// After this it says so, once.
 const WORRY: Duration = Duration::from_secs(60);
 
-/// Words of a post: the turn, the offer, the fault flag, the clock, a short vector.
+/// Words of a post: the turn, the offer, the spare words, a short vector.
 const POST: usize = 640;
 const TURN: usize = 0;
 const OFFER: usize = 1;
-const FAULT: usize = 2;
-const CLOCK: usize = 3;
+const SPARE_WORDS: Range<usize> = OFFER + 1..OFFER + 1 + SPARE;
+const NUMBERS: usize = SPARE_WORDS.end;
 /// Real numbers that a post has room for.
-pub(super) const ROOM: usize = POST - CLOCK - 1;
-
-/// What travels with every sum.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Spare {
-    /// Whether any rank has a fault to tell.
-    pub fault: bool,
-    /// Rank 0's clock.
-    pub clock: f64,
-}
+pub(super) const ROOM: usize = POST - NUMBERS;
 
 /// Two posts for each rank of a host, as the head of this file describes.
 pub(super) struct Posts {
@@ -85,9 +79,10 @@ impl Posts {
         self.turn.set(turn);
         let mine = self.of(self.rank);
         mine[OFFER].store(offer, Ordering::Relaxed);
-        mine[FAULT].store(u64::from(spare.fault), Ordering::Relaxed);
-        mine[CLOCK].store(spare.clock.to_bits(), Ordering::Relaxed);
-        for (word, number) in mine[CLOCK + 1..].iter().zip(numbers) {
+        for (word, number) in mine[SPARE_WORDS].iter().zip(spare.words::<f64>()) {
+            word.store(number.to_bits(), Ordering::Relaxed);
+        }
+        for (word, number) in mine[NUMBERS..].iter().zip(numbers) {
             word.store(number.re().to_bits(), Ordering::Relaxed); // exact for f32, too
         }
         mine[TURN].store(turn, Ordering::Release);
@@ -141,11 +136,9 @@ impl Posts {
         self.all().map(|post| post[OFFER].load(Ordering::Relaxed))
     }
 
-    /// The flags and clocks of all ranks in this turn: any, and the sum (all but rank 0's are zero).
+    /// What all ranks say in this turn.
     pub fn spare(&self) -> Spare {
-        self.all()
-            .map(spare_in)
-            .fold(Spare::default(), |sum, one| Spare { fault: sum.fault || one.fault, clock: sum.clock + one.clock })
+        self.all().map(spare_in).fold(Spare::default(), Spare::and)
     }
 
     pub fn spare_of_leader(&self) -> Spare {
@@ -156,7 +149,7 @@ impl Posts {
     pub fn add_up<R: Real>(&self, out: &mut [R]) {
         self.of_leader(out);
         for post in self.all().skip(1) {
-            for (out, word) in out.iter_mut().zip(&post[CLOCK + 1..]) {
+            for (out, word) in out.iter_mut().zip(&post[NUMBERS..]) {
                 *out += number::<R>(word);
             }
         }
@@ -164,7 +157,7 @@ impl Posts {
 
     /// The leader's short vector in this turn.
     pub fn of_leader<R: Real>(&self, out: &mut [R]) {
-        for (out, word) in out.iter_mut().zip(&self.of(0)[CLOCK + 1..]) {
+        for (out, word) in out.iter_mut().zip(&self.of(0)[NUMBERS..]) {
             *out = number(word);
         }
     }
@@ -175,6 +168,5 @@ fn number<R: Real>(word: &AtomicU64) -> R {
 }
 
 fn spare_in(post: &[AtomicU64]) -> Spare {
-    let clock = f64::from_bits(post[CLOCK].load(Ordering::Relaxed));
-    Spare { fault: post[FAULT].load(Ordering::Relaxed) != 0, clock }
+    Spare::of_words(std::array::from_fn(|word| number::<f64>(&post[SPARE_WORDS.start + word])))
 }

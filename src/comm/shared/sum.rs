@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::node::Node;
-use super::post::{ROOM, Spare};
+use super::post::ROOM;
 use super::slot::Slot;
+use crate::comm::spare::Spare;
 use crate::comm::{BufMut, Comm, Reduce};
 use crate::scalar::{Real, Scalar};
 use crate::space::{SPARE, add_both};
@@ -225,14 +226,13 @@ impl Node {
     }
 }
 
-/// A sum by messages of a buffer, with the flag and the clock behind it.
+/// A sum by messages of a buffer, with the spare words behind it.
 fn reduce_with_spare<S: Scalar>(comm: &dyn Comm, buffer: &mut [S], spare: Spare) -> Spare {
     let buffer = S::as_reals_mut(buffer);
     let at = buffer.len() - SPARE * reals_per::<S>();
-    buffer[at] = S::Real::from_f64(f64::from(u8::from(spare.fault)));
-    buffer[at + 1] = S::Real::from_f64(spare.clock);
+    buffer[at..at + SPARE].copy_from_slice(&spare.words());
     comm.all_reduce(S::Real::real_buf_mut(&mut buffer[..at + SPARE]), Reduce::Sum);
-    Spare { fault: buffer[at].re() != 0.0, clock: buffer[at + 1].re() }
+    Spare::of_words(std::array::from_fn(|word| buffer[at + word]))
 }
 
 const fn reals_per<S: Scalar>() -> usize {

@@ -33,6 +33,8 @@ pub enum Status {
     Breakdown,
     /// A number that is not finite appeared.
     NotANumber,
+    /// Somebody asked for it; the state was kept, and another run can go on from there.
+    Stopped,
 }
 
 /// The rule that stopped an iteration, and why in words.
