@@ -19,6 +19,7 @@ mod resolve;
 mod run;
 mod signals;
 mod simulate;
+mod slurm;
 mod solve;
 mod telemetry;
 
@@ -95,6 +96,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>) -> Result<Ending, Error> {
         Command::Resume(args) => run::run(context, &|| checkpoints::config_in(&args.folder), &args.as_run()),
         Command::Demo(args) => run::run(context, &embedded_demo, args),
         Command::Plan(args) => plan::plan(context, args),
+        Command::Slurm(args) => slurm::slurm(context, args),
         Command::Check(args) => check::check(context, args),
         Command::Norm(args) => norm::norm(context, args),
         Command::Apply(args) => apply::apply(context, args),
