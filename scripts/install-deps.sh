@@ -48,7 +48,7 @@ This script knows Debian and Ubuntu. Elsewhere, please see that these are there:
     Fedora:  dnf install openmpi-devel clang-devel openblas-devel hdf5-devel pkgconf     (then: module load mpi)
     Arch:    pacman -S openmpi clang openblas hdf5 pkgconf
     macOS:   brew install open-mpi llvm openblas hdf5 pkg-config
-Without MPI and HDF5: cargo build --release --no-default-features
+Without MPI and HDF5: cargo build --release --no-default-features --features openblas-system
 OTHER
 fi
 

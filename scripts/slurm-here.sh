@@ -15,8 +15,9 @@ Starts a SLURM of one node on this computer, for tests and for trying job script
     scripts/slurm-here.sh stop
 
 All it has (configuration, key, logs, spool) is in one folder: $STACKPHYS_SLURM, or /tmp/stackphys-slurm-USER. A SLURM that
-this computer has otherwise is left alone: other ports, another socket. The node has the processors of this computer and two
-partitions: `short`, the default, and `long`. KillWait is 5 s, so that what is cancelled ends soon.
+this computer has otherwise is left alone: other ports, another socket. The node claims to have 8 processors, so that several
+jobs run at once also where there are fewer, and has two partitions: `short`, the default, and `long`. KillWait is 5 s, so
+that what is cancelled ends soon.
 
 Needs Debian's packages slurm-wlm and munge (scripts/install-deps.sh --with-cluster-tests) and, since the daemon of a node
 starts jobs for all users, root.
@@ -55,9 +56,8 @@ free_port() {
 }
 
 configure() {
-    local host processors memory
+    local host memory
     host=$(hostname -s)
-    processors=$(nproc)
     memory=$(awk '$1 == "MemTotal:" { print int($2 / 1024 * 0.9) }' /proc/meminfo)
     umask 077
     mkdir -p "$folder"/{state,spool,log}
@@ -81,6 +81,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
 ReturnToService=2
+SlurmdParameters=config_overrides
 KillWait=5
 SlurmctldPidFile=$folder/slurmctld.pid
 SlurmdPidFile=$folder/slurmd.pid
@@ -88,7 +89,7 @@ SlurmctldLogFile=$folder/log/slurmctld
 SlurmdLogFile=$folder/log/slurmd
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$processors RealMemory=$memory
+NodeName=$host NodeAddr=127.0.0.1 CPUs=8 RealMemory=$memory
 PartitionName=short Nodes=$host Default=YES MaxTime=60 OverSubscribe=NO
 PartitionName=long Nodes=$host MaxTime=INFINITE
 CONF
