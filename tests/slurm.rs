@@ -211,6 +211,7 @@ impl Job<'_> {
         assert!(!self.folder.join("out/x.npy").exists());
         let most = self.kept() + 7;
         std::fs::write(self.folder.join("job.toml"), JOB.replace("100000000", &most.to_string())).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(2)); // the node still tidies up
         self.site.ask("scontrol", &["update", &format!("job={}", self.id), "StartTime=now"]); // SLURM would wait two minutes
         self.wait_until("COMPLETED", 60);
         let report = common::program::report(&self.folder.join("out"));
@@ -246,7 +247,7 @@ fn real_jobs_go_through_a_real_slurm() {
             assert!(bytes("out") == bytes("alone"), "{launcher}: x.npy of a job that was interrupted has other bytes");
         }
         for launcher in ["srun", "mpirun"] {
-            let job = site.submit(&format!("{launcher}, cancelled"), &["--mpi", launcher], ("", ""));
+            let job = site.submit(&format!("{launcher}-cancelled"), &["--mpi", launcher], ("", ""));
             job.wait_until_it_iterates();
             site.ask("scancel", &[&job.id]);
             job.wait_for("gone", 30, || site.ask("squeue", &["--noheader", "--job", &job.id]).is_empty());
