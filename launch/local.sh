@@ -20,12 +20,14 @@ Runs stackphys on several MPI ranks of this computer.
              rank that wanders loses its caches. Two jobs at a time would be tied to the same cores: then use this.
 --dry-run    Show the mpirun command, do not run it.
 
+Ctrl-C (or TERM) asks the job to stop after the iteration that it is in: it keeps its state, exits with status 3, and
+`stackphys resume FOLDER` goes on, also on another number of ranks. A second Ctrl-C ends it at once. USR1 asks only.
+
 With more ranks x threads than cores it still runs (Open MPI is told to --oversubscribe), only slower: good for trying
 out, not for timing. Paths are relative to where you stand. -t wins over run.threads of the config.
 
 The binary is target/release/stackphys of this repository, built first if it is missing; STACKPHYS_BIN=... names
-another. Works with Open MPI and MPICH; MPIRUN=... names another mpirun. On a cluster use srun or mpirun with the program
-itself; nothing here is needed there.
+another. Works with Open MPI and MPICH; MPIRUN=... names another mpirun. For clusters see docs/clusters.md.
 HELP
 }
 
@@ -110,4 +112,29 @@ if [ "$dry_run" = yes ]; then
     echo
     exit 0
 fi
-exec "${command[@]}"
+
+# mpirun would kill the ranks within a second of Ctrl-C, whatever they still have to write. So it is in a process group of
+# its own, out of the terminal's reach, and we ask: USR1 goes to the ranks, which keep the state of the iteration.
+set -m
+"${command[@]}" </dev/null &
+job=$!
+asked=no
+# shellcheck disable=SC2317 # called by the traps
+stop() {
+    if [ "$asked" = no ]; then
+        asked=yes
+        echo "launch/local.sh: stops after this iteration; once more: at once" >&2
+        kill -USR1 "$job" 2>/dev/null || true
+    else
+        kill -TERM "$job" 2>/dev/null || true
+    fi
+}
+trap stop INT TERM
+trap 'kill -USR1 "$job" 2>/dev/null || true' USR1
+status=0
+wait "$job" || status=$?
+while kill -0 "$job" 2>/dev/null; do # a signal ends `wait` early
+    status=0
+    wait "$job" || status=$?
+done
+exit "$status"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the system packages that stackphys is built on, if they are missing (Debian, Ubuntu and their kin).
+# With --with-cluster-tests, or where $CI is set: also what the tests under SLURM and on two hosts need.
 set -euo pipefail
 
 packages=(
@@ -9,6 +10,19 @@ packages=(
     libopenblas-dev            # dense linear algebra
     libhdf5-dev                # Data Exchange files
 )
+
+case "${1:-}" in
+    --with-cluster-tests) with_cluster_tests=yes ;;
+    '') with_cluster_tests=${CI:+yes} ;;
+    *)
+        echo "install-deps.sh: unknown option '$1', expected --with-cluster-tests or none" >&2
+        exit 2
+        ;;
+esac
+if [ "$with_cluster_tests" = yes ]; then
+    # a SLURM and its authentication, whose services are not started where there is no systemd; network namespaces
+    packages+=(slurm-wlm munge iproute2 util-linux python3-minimal)
+fi
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -48,7 +62,7 @@ This script knows Debian and Ubuntu. Elsewhere, please see that these are there:
     Fedora:  dnf install openmpi-devel clang-devel openblas-devel hdf5-devel pkgconf     (then: module load mpi)
     Arch:    pacman -S openmpi clang openblas hdf5 pkgconf
     macOS:   brew install open-mpi llvm openblas hdf5 pkg-config
-Without MPI and HDF5: cargo build --release --no-default-features
+Without MPI and HDF5: cargo build --release --no-default-features --features openblas-system
 OTHER
 fi
 

@@ -36,9 +36,9 @@ stage "lints" cargo clippy --release --all-targets -- -D warnings
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --release
 stage "tests" cargo test --release
 # Without MPI and HDF5 everything must build; what they are for is the program and the library's own parts, so these run.
-stage "lints without MPI and HDF5" cargo clippy --release --no-default-features --all-targets -- -D warnings
-stage "tests without MPI and HDF5" cargo test --release --no-default-features --lib --test bad_input --test cli \
-    --test configs --test examples
+stage "lints without MPI and HDF5" cargo clippy --release --no-default-features --features openblas-system --all-targets -- -D warnings
+stage "tests without MPI and HDF5" cargo test --release --no-default-features --features openblas-system --lib \
+    --test bad_input --test cli --test configs --test examples
 # That last stage has left its own binary at target/release/stackphys, under which mpirun would start N lone processes.
 stage "binary" cargo build --release
 

@@ -68,14 +68,23 @@
 //!
 //! # Features
 //!
-//! Both are on by default; `--no-default-features` builds without either library.
+//! `mpi`, `hdf5` and `openblas-system` are on by default. `--no-default-features --features openblas-system` builds without MPI
+//! and HDF5.
 //!
 //! | Feature | What it brings | Debian package |
 //! | --- | --- | --- |
 //! | `mpi` | ranks as MPI processes (`comm::mpi`) | `libopenmpi-dev` (or `libmpich-dev`), `libclang-dev` |
 //! | `hdf5` | HDF5 Data Exchange files | `libhdf5-dev` |
+//! | `hdf5-static` | the same, built from source and linked in | `cmake` |
+//! | `openblas-system` | dense linear algebra | `libopenblas-dev` |
+//! | `openblas-static` | the same, built from source and linked in | `gfortran`, `make` |
 //!
-//! OpenBLAS (`libopenblas-dev`) is always needed.
+//! One of the last two is needed. `docs/clusters.md` shows how to build without root.
+
+#[cfg(not(any(feature = "openblas-system", feature = "openblas-static")))]
+compile_error!(
+    "an OpenBLAS is needed: add --features openblas-system (the system's) or openblas-static (built from source)"
+);
 
 pub mod app;
 pub mod checkpoint;

@@ -47,17 +47,7 @@ fn rank() {
         Some("messages") => drop(common::REDUCTION.set(Reduction::Messages)),
         _ => {}
     }
-    // a broken promise panics on some rank, which ends the job: its name stands in the log
-    for (name, promise) in common::promises::all() {
-        if comm.rank() == 0 {
-            println!("promise: {name}");
-        }
-        promise(&comm);
-        comm.barrier();
-    }
-    if comm.rank() == 0 {
-        println!("all {} promises hold on {} ranks", common::promises::all().count(), comm.size());
-    }
+    common::promises::hold(&comm);
     drop(comm);
     let rank = session.world().rank();
     drop(session); // also after errors in scopes: ends MPI, or mpirun complains

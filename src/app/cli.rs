@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::slurm::{Memory, Time};
+
 /// Solves inverse problems whose forward model is a stack of operators, spread over MPI ranks.
 ///
 /// A job is a TOML file: what x is ([model]), what was measured and by which operators ([[terms]]), how to solve
@@ -51,6 +53,11 @@ pub enum Command {
     Demo(SolveArgs),
     /// Say who owns what, bytes per rank, and messages per iteration. Allocates nothing, needs no mpirun.
     Plan(PlanArgs),
+    /// Print a job script for SLURM, sized from the plan: ranks, threads, memory. It goes on where its time ended.
+    #[command(
+        after_help = "Example: stackphys slurm configs/tooth.toml --nodes 2 --tasks-per-node 6 --time 30 --out out/tooth > tooth.sh"
+    )]
+    Slurm(SlurmArgs),
     /// Dot tests of each operator and of the whole stack: is the adjoint the adjoint?
     Check(JobArgs),
     /// The squared spectral norm of the stack: by iteration, or as an interval that holds.
@@ -223,6 +230,50 @@ pub struct PlanArgs {
     /// Draws the plan too: which operator reads which block of x, adds to which measurements, and is on which rank.
     #[arg(long, value_name = "FILE.png")]
     pub png: Option<PathBuf>,
+}
+
+/// Options of `slurm`.
+#[derive(Debug, Args)]
+pub struct SlurmArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The folder for the results; overrules output.folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Computers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub nodes: u32,
+    /// Ranks on each; otherwise as many as this computer has cores for, and at most one for each operator.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tasks_per_node: Option<u32>,
+    /// After so long SLURM ends the job, which then goes into the queue again: minutes, HH:MM:SS, D-HH:MM …
+    #[arg(long, value_name = "TIME", default_value = "01:00:00")]
+    pub time: Time,
+    /// The memory that a node has, such as 64G: an error if the job needs more. It asks for what it needs.
+    #[arg(long, value_name = "SIZE")]
+    pub memory_per_node: Option<Memory>,
+    /// The partition; otherwise the cluster's default.
+    #[arg(long, value_name = "NAME")]
+    pub partition: Option<String>,
+    /// Another option of sbatch, e.g. --sbatch account=physics. Repeatable.
+    #[arg(long, value_name = "OPTION=VALUE")]
+    pub sbatch: Vec<String>,
+    /// What starts the ranks inside the job.
+    #[arg(long, value_name = "LAUNCHER", default_value = "srun")]
+    pub mpi: Launcher,
+    /// Hand it to sbatch instead of printing it.
+    #[arg(long)]
+    pub submit: bool,
+}
+
+/// What starts ranks inside a job of SLURM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Launcher {
+    /// SLURM itself, through PMIx.
+    Srun,
+    /// Open MPI's own.
+    Mpirun,
 }
 
 /// Options of `norm`.

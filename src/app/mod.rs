@@ -26,6 +26,7 @@ mod scaling;
 mod share;
 mod signals;
 mod simulate;
+mod slurm;
 mod solve;
 mod telemetry;
 mod watch;
@@ -131,6 +132,7 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, events: &Events, lifeline: &Lifeline
         Command::Resume(args) => run::run(context, &|| checkpoints::config_in(&args.folder), &args.as_run()),
         Command::Demo(args) => run::run(context, &embedded_demo, args),
         Command::Plan(args) => plan::plan(context, args),
+        Command::Slurm(args) => slurm::slurm(context, args),
         Command::Check(args) => check::check(context, args),
         Command::Norm(args) => norm::norm(context, args),
         Command::Apply(args) => apply::apply(context, args),

@@ -281,6 +281,11 @@ impl<'a> Resolved<'a> {
         }
     }
 
+    /// How many members the stack has.
+    pub fn operators(&self) -> usize {
+        self.members.len()
+    }
+
     /// The plan on a number of ranks. Collective: no.
     pub fn plan<S: Scalar>(&self, ranks: usize) -> Result<BlockPlan, Fault> {
         let members =

@@ -665,3 +665,18 @@ pub fn all() -> impl Iterator<Item = &'static Promise> {
     assert!(lists.iter().all(|list| !list.is_empty()), "a list of promises is empty");
     lists.into_iter().flatten()
 }
+
+/// Keeps all promises on the ranks of a real launcher. A broken one panics on some rank, which ends the job: its name stands
+/// in the log.
+pub fn hold(comm: &Rc<dyn Comm>) {
+    for (name, promise) in all() {
+        if comm.rank() == 0 {
+            println!("promise: {name}");
+        }
+        promise(comm);
+        comm.barrier();
+    }
+    if comm.rank() == 0 {
+        println!("all {} promises hold on {} ranks", all().count(), comm.size());
+    }
+}
