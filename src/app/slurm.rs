@@ -1,17 +1,17 @@
 //! `slurm`: a job script, sized from the plan. The script is that of `launch/`, with other sizes.
 
 use std::io::Write;
-use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::cli::{Launcher, SlurmArgs};
+use super::forecast::Forecast;
 use super::resolve::Resolved;
 use super::{Context, Ending, cores_of_host, read_config, read_job, say, with_scalar};
-use crate::comm::Team;
+use crate::comm::{Hosts, Team};
 use crate::error::{Error, Fault, Phase};
 use crate::scalar::Scalar;
-use crate::stack::{BlockPlan, human_bytes};
+use crate::stack::human_bytes;
 
 /// What is asked for beyond the forecast: buffers of MPI and of the file system, which SLURM counts too.
 const MARGIN: f64 = 1.25;
@@ -77,8 +77,11 @@ fn size<S: Scalar>(resolved: &Resolved, nodes: usize, tasks: usize, args: &Slurm
         );
     }
     let plan = resolved.plan::<S>(ranks)?;
-    let of_node = |node| node_bytes(resolved, &plan, node * tasks..(node + 1) * tasks);
-    let size = Size { nodes, tasks, operators, node_bytes: (0..nodes).map(of_node).max().unwrap_or(0) };
+    let run = &resolved.job.run;
+    let hosts = Hosts::even(ranks, tasks, tasks * resolved.job.run.threads.unwrap_or(1), run.reduction, run.summation);
+    let forecast = Forecast::new(resolved, &plan, &hosts);
+    let node_bytes = (0..hosts.count()).map(|node| forecast.host_bytes(node)).max().unwrap_or(0);
+    let size = Size { nodes, tasks, operators, node_bytes };
     match args.memory_per_node {
         Some(Memory { bytes, .. }) if size.mebibytes() << 20 > bytes => {
             let asked = human_bytes(size.mebibytes() << 20);
@@ -88,18 +91,6 @@ fn size<S: Scalar>(resolved: &Resolved, nodes: usize, tasks: usize, args: &Slurm
         }
         _ => Ok(size),
     }
-}
-
-/// What some ranks need on one node.
-fn node_bytes(resolved: &Resolved, plan: &BlockPlan, ranks: Range<usize>) -> u64 {
-    const PROCESS_BYTES: u64 = 34_000_000; // as `plan` counts it
-    let [of_model, of_data] = resolved.job.solve.method.vectors();
-    let of_rank = |rank| {
-        let vectors = of_model * plan.model_bytes(rank) + (of_data + 1) * plan.data_bytes(rank);
-        let operators = plan.operator_bytes(rank) + plan.scratch_bytes(rank);
-        PROCESS_BYTES + vectors + resolved.fidelity_bytes(plan, rank) + operators
-    };
-    ranks.map(of_rank).sum()
 }
 
 /// The script of `launch/` with other sizes.
