@@ -40,8 +40,8 @@ struct Peer {
 pub enum Heard {
     /// End the job, for this reason.
     Trouble(Ending),
-    /// A rank has told what is wrong and ends the job itself.
-    Told,
+    /// A rank has told what is wrong; the job ends with this status.
+    Told(u8),
 }
 
 impl Hub {
@@ -79,7 +79,7 @@ impl Hub {
                     }
                     (Some(Line::Beat(doing)), true) => peer.doing = doing,
                     (Some(Line::Trouble(ending)), true) => heard = heard.or(Some(Heard::Trouble(ending))),
-                    (Some(Line::Told), true) => heard = Some(Heard::Told),
+                    (Some(Line::Told(status)), true) => heard = Some(Heard::Told(status)),
                     (Some(Line::Bye), true) => (peer.has_left, self.is_over) = (true, true),
                     _ => peer.is_open = false, // a stranger
                 }
