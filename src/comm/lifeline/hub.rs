@@ -1,8 +1,9 @@
 //! Rank 0's side: it hears all ranks, and says who is dead, silent or stuck.
 
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
 
 use super::ending::{Ending, Who};
 use super::limits::Limits;
@@ -13,6 +14,8 @@ use super::wire::{Line, Secrets, read_all, take_lines, word};
 const TOGETHER: f64 = 1.5;
 /// Who calls and does not say who it is in so many seconds is a stranger.
 const LONGEST_HELLO: f64 = 10.0;
+/// So is one whose first line is longer.
+const LONGEST_LINE: u64 = 4096;
 
 /// Rank 0's watch as the one that all others are connected to.
 pub struct Hub {
@@ -40,8 +43,8 @@ struct Peer {
 pub enum Heard {
     /// End the job, for this reason.
     Trouble(Ending),
-    /// A rank has told what is wrong and ends the job itself.
-    Told,
+    /// A rank has told what is wrong; the job ends with this status.
+    Told(u8),
 }
 
 impl Hub {
@@ -79,7 +82,7 @@ impl Hub {
                     }
                     (Some(Line::Beat(doing)), true) => peer.doing = doing,
                     (Some(Line::Trouble(ending)), true) => heard = heard.or(Some(Heard::Trouble(ending))),
-                    (Some(Line::Told), true) => heard = Some(Heard::Told),
+                    (Some(Line::Told(status)), true) => heard = Some(Heard::Told(status)),
                     (Some(Line::Bye), true) => (peer.has_left, self.is_over) = (true, true),
                     _ => peer.is_open = false, // a stranger
                 }
@@ -139,46 +142,38 @@ impl Peer {
         if self.inbox.len() > before {
             self.heard = now;
         }
-        if self.who.is_none() && self.inbox.len() > 4096 {
-            self.is_open = false; // no line is that long
+        if self.who.is_none() && self.inbox.len() as u64 > LONGEST_LINE {
+            self.is_open = false;
         }
         self.is_open || !was_open
     }
 }
 
-/// The last living rank of lowest number answers those that come after it: what is to be told has been told.
+/// How long the rank that has told in rank 0's place answers the others.
+const ANSWERS: Duration = Duration::from_secs(3);
+
+/// Tells those that call: what is to be told has been told.
 pub fn has_been_told(listener: &TcpListener, secrets: Secrets) {
-    use std::time::{Duration, Instant};
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(3) {
+    while begin.elapsed() < ANSWERS {
         match listener.accept() {
-            Ok((mut stream, _)) => {
-                let mut inbox = Vec::new();
-                let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
-                let _ = stream.set_nonblocking(false);
-                let _ = read_line(&stream, &mut inbox);
-                let is_ours = |line: &Option<Line>| matches!(line, Some(Line::Hello { question, .. }) if *question == secrets.question);
-                if take_lines(&mut inbox).first().is_some_and(is_ours) {
-                    let mut reply = secrets.answer.to_le_bytes().to_vec();
-                    reply.push(word::END);
-                    let _ = stream.write_all(&reply);
-                }
-            }
+            Ok((stream, _)) => drop(answer(stream, secrets)), // who does not get it tells by itself
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(20)),
             Err(_) => return,
         }
     }
 }
 
-fn read_line(mut stream: &TcpStream, into: &mut Vec<u8>) -> std::io::Result<()> {
-    use std::io::Read;
-    let mut piece = [0; 512];
-    while !into.contains(&b'\n') {
-        let count = stream.read(&mut piece)?;
-        if count == 0 {
-            break;
-        }
-        into.extend(&piece[..count]);
+fn answer(mut stream: TcpStream, secrets: Secrets) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(ANSWERS / 6))?;
+    let mut hello = Vec::new();
+    BufReader::new((&stream).take(LONGEST_LINE)).read_until(b'\n', &mut hello)?;
+    if let Some(Some(Line::Hello { question, .. })) = take_lines(&mut hello).first()
+        && *question == secrets.question
+    {
+        stream.write_all(&secrets.answer.to_le_bytes())?;
+        stream.write_all(&[word::END])?;
     }
     Ok(())
 }

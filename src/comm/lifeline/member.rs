@@ -12,6 +12,7 @@ use super::ending::{Ending, Who};
 use super::hub::has_been_told;
 use super::signs::Doing;
 use super::wire::{Line, Secrets, Speaker, call, read_all, word};
+use super::{ENDED, PANICKED};
 
 /// Another rank than rank 0, connected to that one's watch.
 pub struct Member {
@@ -30,10 +31,8 @@ pub struct Member {
 pub enum Heard {
     /// Nothing that matters.
     Nothing,
-    /// The job is over at once.
-    End,
-    /// Another rank ends the job.
-    Told,
+    /// The job is over at once, with this status.
+    End(u8),
     /// Rank 0 has done its work.
     Bye,
     /// The connection is broken.
@@ -51,7 +50,7 @@ impl Member {
         if !words.is_empty() {
             self.heard = now;
         }
-        let told = [(word::END, Heard::End), (word::TOLD, Heard::Told), (word::BYE, Heard::Bye)];
+        let told = [(word::END, Heard::End(ENDED)), (word::PANICKED, Heard::End(PANICKED)), (word::BYE, Heard::Bye)];
         let told = told.into_iter().find(|(word, _)| words.contains(word)).map(|(_, heard)| heard);
         told.unwrap_or(if open { Heard::Nothing } else { Heard::Lost })
     }
@@ -62,7 +61,7 @@ impl Member {
 
     /// Without rank 0: tells, unless a lower rank lives that does. The process may end afterwards.
     pub fn without_hub(&mut self, me: &Who, tell: impl FnOnce()) {
-        self.speaker.say(&Line::Told); // rank 0 may have been stopped only, and wake up when the others are gone
+        self.speaker.say(&Line::Told(ENDED)); // rank 0 may have been stopped only, and wake up when the others are gone
         let mut silent_hosts = BTreeSet::new();
         for address in self.roster.iter().take(me.rank).flatten() {
             if silent_hosts.contains(&address.ip()) {

@@ -50,6 +50,11 @@ const START_LIMIT: f64 = 300.0;
 /// How long the process waits for its watch to pass something on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The status of a process that its watch ends.
+const ENDED: u8 = 2;
+/// The same after a panic, on whichever rank.
+const PANICKED: u8 = 101;
+
 /// The watch of this process, to talk to: also from a thread that panics.
 static WATCH: OnceLock<Line> = OnceLock::new();
 
@@ -170,7 +175,7 @@ impl Drop for Lifeline {
     }
 }
 
-/// To be called by whoever is about to end the job and has told why: no watch tells another story. Collective: no.
+/// To be called by who has panicked, has told so and is about to end the job: no watch tells another story. Collective: no.
 #[cfg_attr(not(feature = "mpi"), allow(dead_code))] // without MPI nobody else ends a job
 pub fn told() {
     if let Some(watch) = WATCH.get() {

@@ -11,13 +11,13 @@ use std::os::unix::process::parent_id;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use super::LastWords;
 use super::ending::{Ending, Who};
 use super::hub::{self, Hub};
 use super::limits::Limits;
 use super::member::{self, Member};
 use super::signs::{Doing, Reader};
 use super::wire::{Line, wait, word};
+use super::{ENDED, LastWords, PANICKED};
 use crate::error::Phase;
 
 /// How often it looks if nobody calls.
@@ -35,7 +35,7 @@ pub enum Order {
     Limit(Limits),
     /// MPI has started: this is who it is, and how it hears of others.
     Join(Who, Role),
-    /// Somebody else tells what is wrong and ends the job. Answered when the others know.
+    /// It has panicked, has told so and ends the job. Answered when the others know.
     Told(Sender<()>),
     /// The work is done. Answered when the others know.
     Leave(Sender<()>),
@@ -58,7 +58,7 @@ enum Stage {
     Works,
     /// Rank 0 was told that the job must end; since when.
     Reported(f64, Ending),
-    /// Others end the job; since when.
+    /// The process ends the job itself; since when.
     Told(f64),
     /// The work is done; since when.
     Leaves(f64),
@@ -149,9 +149,10 @@ impl Watch {
             Order::Told(done) => {
                 match &mut self.role {
                     Role::Alone => {}
-                    Role::Hub(hub) => hub.say(word::TOLD),
-                    Role::Member(member) => member.speaker.say(&Line::Told),
+                    Role::Hub(hub) => hub.say(word::PANICKED),
+                    Role::Member(member) => member.speaker.say(&Line::Told(PANICKED)),
                 }
+                (self.last_words)(None);
                 self.stage = Stage::Told(now);
                 let _ = done.send(());
             }
@@ -172,9 +173,9 @@ impl Watch {
             Role::Alone => {}
             Role::Hub(hub) => match hub.listen(now) {
                 None => {}
-                Some(hub::Heard::Told) => {
-                    hub.say(word::TOLD);
-                    self.stage = Stage::Told(now);
+                Some(hub::Heard::Told(status)) => {
+                    hub.say(if status == PANICKED { word::PANICKED } else { word::END });
+                    self.exit(None, status)
                 }
                 // ranks that have lost their launcher may die of it, so that is asked first
                 Some(hub::Heard::Trouble(ending)) if matches!(self.stage, Stage::Works) => {
@@ -184,8 +185,7 @@ impl Watch {
             },
             Role::Member(member) => match member.listen(now) {
                 member::Heard::Nothing => {}
-                member::Heard::End => self.exit(None),
-                member::Heard::Told => self.stage = Stage::Told(now),
+                member::Heard::End(status) => self.exit(None, status),
                 member::Heard::Bye => self.role = Role::Alone, // the work is done, here too
                 member::Heard::Lost => {
                     let dead = Ending::dead(member.hub.clone(), None);
@@ -204,12 +204,12 @@ impl Watch {
             Stage::Works => self.look_around(now),
             // all ranks wait for the same: those behind rank 0 let it speak, and be heard
             Stage::Starts(limit) if now > limit + GRACE * self.who.rank.min(2) as f64 => {
-                self.exit(Some(&Ending::not_started(self.who.clone(), *limit)))
+                self.exit(Some(&Ending::not_started(self.who.clone(), *limit)), ENDED)
             }
             Stage::Reported(since, ending) if now > since + GRACE => self.without_hub(&ending.clone()),
-            Stage::Told(since) if now > since + GRACE => self.exit(None),
+            Stage::Told(since) if now > since + GRACE => self.exit(None, PANICKED),
             Stage::Leaves(since) if self.launcher.is_some() && now > since + FAREWELL => {
-                self.exit(Some(&Ending::not_ended(self.who.clone(), FAREWELL)))
+                self.exit(Some(&Ending::not_ended(self.who.clone(), FAREWELL)), ENDED)
             }
             _ => {}
         }
@@ -260,11 +260,11 @@ impl Watch {
     /// Ends the job: rank 0 tells and all others go; another rank asks rank 0 to.
     fn end(&mut self, ending: Ending, now: f64) {
         match &mut self.role {
-            Role::Alone => self.exit(Some(&ending)),
+            Role::Alone => self.exit(Some(&ending), ENDED),
             Role::Hub(hub) => {
                 (self.last_words)(Some(&ending));
                 hub.say(word::END);
-                self.leave_at_once()
+                leave_at_once(ENDED)
             }
             Role::Member(member) => {
                 member.report(&ending);
@@ -277,16 +277,16 @@ impl Watch {
         if let Role::Member(member) = &mut self.role {
             member.without_hub(&self.who, || (self.last_words)(Some(ending)));
         }
-        self.exit(None)
+        self.exit(None, ENDED)
     }
 
-    fn exit(&self, ending: Option<&Ending>) -> ! {
+    fn exit(&self, ending: Option<&Ending>, status: u8) -> ! {
         (self.last_words)(ending);
-        self.leave_at_once()
+        leave_at_once(status)
     }
+}
 
-    fn leave_at_once(&self) -> ! {
-        // SAFETY: ends the process. Handlers of exit are not run: those of MPI would wait for the main thread
-        unsafe { libc::_exit(2) }
-    }
+fn leave_at_once(status: u8) -> ! {
+    // SAFETY: ends the process. Handlers of exit are not run: those of MPI would wait for the main thread
+    unsafe { libc::_exit(i32::from(status)) }
 }

@@ -42,8 +42,8 @@ pub enum Line {
     Beat(Doing),
     /// The job must end, for this reason.
     Trouble(Ending),
-    /// It has told the user itself what is wrong, and ends the job.
-    Told,
+    /// It has told the user itself what is wrong; the job ends with this status.
+    Told(u8),
     /// The work is done.
     Bye,
 }
@@ -54,8 +54,8 @@ pub mod word {
     pub const BEAT: u8 = b'.';
     /// The job is over at once; what is to be told has been told.
     pub const END: u8 = b'E';
-    /// The same, but another rank ends the job.
-    pub const TOLD: u8 = b'T';
+    /// The same, after a panic.
+    pub const PANICKED: u8 = b'P';
     /// The work is done.
     pub const BYE: u8 = b'B';
 }
@@ -239,11 +239,11 @@ mod tests {
 
     #[test]
     fn lines_are_whole() {
-        let mut inbox = line(&Line::Told);
+        let mut inbox = line(&Line::Told(2));
         inbox.extend(b"nonsense\n");
         let bye = line(&Line::Bye);
         inbox.extend(&bye[..3]);
-        assert!(matches!(take_lines(&mut inbox)[..], [Some(Line::Told), None]));
+        assert!(matches!(take_lines(&mut inbox)[..], [Some(Line::Told(2)), None]));
         inbox.extend(&bye[3..]);
         assert!(matches!(take_lines(&mut inbox)[..], [Some(Line::Bye)]));
         assert!(inbox.is_empty() && take_lines(&mut inbox).is_empty());
