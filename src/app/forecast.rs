@@ -39,7 +39,7 @@ pub struct RankMemory {
     pub process: u64,
     /// Vectors of the method.
     pub vectors: u64,
-    /// The measurements, and what fidelities read beside them.
+    /// The measurements, what fidelities read beside them, and the true image where they are simulated.
     pub measurements: u64,
     /// The operators.
     pub operators: u64,
@@ -100,13 +100,15 @@ impl<'a> Forecast<'a> {
     pub fn memory(&self, rank: usize) -> RankMemory {
         let (plan, job) = (self.plan, self.resolved.job);
         let hdf5 = job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
+        let simulated = job.terms.iter().any(|term| matches!(term.data, Some(Data::Phantom(_))));
+        let truth = if simulated { plan.model_bytes(rank) } else { 0 };
         let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);
         let neighbours = self.hosts.ranks_of(self.hosts.of(rank)).count();
         let shares = neighbours > 1 && self.hosts.through() != Through::Messages;
         let mut memory = RankMemory {
             process: PROCESS_BYTES + if plan.ranks() > 1 { MPI_BYTES } else { 0 } + if hdf5 { HDF5_BYTES } else { 0 },
             vectors: bytes(self.vectors()).max(bytes(self.norm_vectors())),
-            measurements: plan.data_bytes(rank) + self.resolved.fidelity_bytes(plan, rank),
+            measurements: plan.data_bytes(rank) + self.resolved.fidelity_bytes(plan, rank) + truth,
             operators: plan.operator_bytes(rank),
             scratch: plan.scratch_bytes(rank),
             // a rank adds up its slice of everybody's vector
