@@ -20,8 +20,9 @@ const MPI_BYTES: u64 = 11_200_000;
 /// What HDF5 adds when a file is read.
 const HDF5_BYTES: u64 = 4_000_000;
 
-/// What rank 0 needs to draw the results, when of the method's vectors only the result is left.
-const PICTURE_BYTES: u64 = 8_500_000;
+/// What rank 0 needs to draw the results, when of the method's vectors only the result is left; and what of it does not fit into
+/// the memory that these have left.
+const PICTURE_BYTES: [u64; 2] = [8_500_000, 5_000_000];
 
 /// A plan on hosts, with what the method adds to it.
 pub struct Forecast<'a> {
@@ -118,7 +119,8 @@ impl<'a> Forecast<'a> {
         };
         if rank == 0 {
             let solving = memory.vectors + memory.scratch + memory.seen + memory.snapshot;
-            memory.picture = (plan.model_bytes(rank) + PICTURE_BYTES).saturating_sub(solving);
+            let [all, at_least] = PICTURE_BYTES;
+            memory.picture = (plan.model_bytes(rank) + all).saturating_sub(solving).max(at_least);
         }
         memory
     }
