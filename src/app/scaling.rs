@@ -200,7 +200,8 @@ impl Model {
             (Kind::VectorReduction, Through::Shared) => on(Collective::SharedSum, call.ranks, 1),
             (Kind::VectorReduction, Through::SharedAndMessages) => {
                 // before the vector hosts agree that all of them can
-                let agreement = self.measured(Collective::AllReduce, call.hosts, call.hosts, size_of::<u64>() as f64)?;
+                let agreement =
+                    self.measured(Collective::AllReduce, call.hosts, call.hosts, size_of::<u64>() as f64)?;
                 let between = on(Collective::AllReduce, call.hosts, call.hosts)?;
                 Ok(on(Collective::SharedSum, per_host, 1)? + agreement + between)
             }
