@@ -10,6 +10,7 @@ use super::cli::{BenchArgs, BenchNetArgs, BenchOperatorsArgs, BenchWhat};
 use super::resolve::Resolved;
 use super::scaling::{Collective, Curve, Level, Link, Model, Operators};
 use super::share::Share;
+use super::watch::median;
 use super::{Context, Ending, cores_of_host, read_config, read_job, say, start_threads, with_scalar};
 use crate::comm::{Hosts, Message, Reduction, Team, Through};
 use crate::error::{Error, Fault, Phase};
@@ -23,9 +24,9 @@ const LENGTHS: [usize; 7] = [24, 512, 8 << 10, 64 << 10, 512 << 10, 2 << 20, 8 <
 const MESSAGES: [usize; 2] = [8, 4 << 20];
 /// Batches of which the median is taken.
 const BATCHES: usize = 7;
-/// Seconds that a batch should take, and its calls at most.
+/// Seconds that a batch should take, and its calls at least and at most.
 const BATCH_S: f64 = 0.02;
-const MOST_CALLS: f64 = 2000.0;
+const CALLS: [f64; 2] = [3.0, 2000.0];
 /// Iterations of a method that are measured, after one that is not.
 const STEPS: usize = 4;
 
@@ -163,6 +164,7 @@ fn of_group(team: &Team, hosts: usize) -> Result<Vec<Curve>, Error> {
 fn median_of_batches(team: &Team, mut call: impl FnMut()) -> f64 {
     let mut batch = |calls: usize| {
         team.barrier();
+        call(); // ranks come out of a barrier one after the other, and out of calls as they come out of these
         let begin = Instant::now();
         (0..calls).for_each(|_| call());
         let [slowest] = team.max([begin.elapsed().as_secs_f64()]);
@@ -170,10 +172,8 @@ fn median_of_batches(team: &Team, mut call: impl FnMut()) -> f64 {
     };
     batch(1); // the first makes connections and buffers
     let once = batch(2);
-    let calls = (BATCH_S / once).clamp(1.0, MOST_CALLS) as usize;
-    let mut times: Vec<f64> = (0..BATCHES).map(|_| batch(calls)).collect();
-    times.sort_by(f64::total_cmp);
-    times[BATCHES / 2]
+    let calls = (BATCH_S / once).clamp(CALLS[0], CALLS[1]) as usize;
+    median((0..BATCHES).map(|_| batch(calls)))
 }
 
 fn tell(model: &Model) {

@@ -20,8 +20,9 @@ const MPI_BYTES: u64 = 11_200_000;
 /// What HDF5 adds when a file is read.
 const HDF5_BYTES: u64 = 4_000_000;
 
-/// What rank 0 needs to draw the results, when of the method's vectors only the result is left.
-const PICTURE_BYTES: u64 = 8_500_000;
+/// What rank 0 needs to draw the results, when of the method's vectors only the result is left; and what of it does not fit into
+/// the memory that these have left.
+const PICTURE_BYTES: [u64; 2] = [8_500_000, 5_000_000];
 
 /// A plan on hosts, with what the method adds to it.
 pub struct Forecast<'a> {
@@ -39,7 +40,7 @@ pub struct RankMemory {
     pub process: u64,
     /// Vectors of the method.
     pub vectors: u64,
-    /// The measurements, and what fidelities read beside them.
+    /// The measurements, what fidelities read beside them, and the true image where they are simulated.
     pub measurements: u64,
     /// The operators.
     pub operators: u64,
@@ -100,13 +101,15 @@ impl<'a> Forecast<'a> {
     pub fn memory(&self, rank: usize) -> RankMemory {
         let (plan, job) = (self.plan, self.resolved.job);
         let hdf5 = job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
+        let simulated = job.terms.iter().any(|term| matches!(term.data, Some(Data::Phantom(_))));
+        let truth = if simulated { plan.model_bytes(rank) } else { 0 };
         let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);
         let neighbours = self.hosts.ranks_of(self.hosts.of(rank)).count();
         let shares = neighbours > 1 && self.hosts.through() != Through::Messages;
         let mut memory = RankMemory {
             process: PROCESS_BYTES + if plan.ranks() > 1 { MPI_BYTES } else { 0 } + if hdf5 { HDF5_BYTES } else { 0 },
             vectors: bytes(self.vectors()).max(bytes(self.norm_vectors())),
-            measurements: plan.data_bytes(rank) + self.resolved.fidelity_bytes(plan, rank),
+            measurements: plan.data_bytes(rank) + self.resolved.fidelity_bytes(plan, rank) + truth,
             operators: plan.operator_bytes(rank),
             scratch: plan.scratch_bytes(rank),
             // a rank adds up its slice of everybody's vector
@@ -116,7 +119,8 @@ impl<'a> Forecast<'a> {
         };
         if rank == 0 {
             let solving = memory.vectors + memory.scratch + memory.seen + memory.snapshot;
-            memory.picture = (plan.model_bytes(rank) + PICTURE_BYTES).saturating_sub(solving);
+            let [all, at_least] = PICTURE_BYTES;
+            memory.picture = (plan.model_bytes(rank) + all).saturating_sub(solving).max(at_least);
         }
         memory
     }

@@ -126,9 +126,9 @@ pub fn seconds(phases: Vec<(&'static str, Spread)>) -> serde_json::Map<String, s
 /// What one iteration took and sent on rank 0.
 #[derive(Debug, Serialize)]
 pub struct IterationReport {
-    /// Seconds of one, on average.
+    /// Seconds of one: the median.
     pub seconds: f64,
-    /// Of these, seconds in operators.
+    /// Seconds of one in operators: the median.
     pub operators: f64,
     /// Calls and bytes by kind that the plan foresees.
     pub planned: serde_json::Map<String, serde_json::Value>,
@@ -139,10 +139,9 @@ pub struct IterationReport {
 impl IterationReport {
     /// Of what was seen on rank 0.
     pub fn of(steps: &Steps, forecast: &Forecast, as_planned: bool) -> Self {
-        let count = steps.count.max(1) as f64;
         IterationReport {
-            seconds: steps.seconds / count,
-            operators: steps.in_operators / count,
+            seconds: steps.seconds,
+            operators: steps.in_operators,
             planned: by_kind(&forecast.iteration(0)),
             as_planned,
         }

@@ -199,7 +199,11 @@ impl Model {
         match (call.kind, call.through) {
             (Kind::VectorReduction, Through::Shared) => on(Collective::SharedSum, call.ranks, 1),
             (Kind::VectorReduction, Through::SharedAndMessages) => {
-                Ok(on(Collective::SharedSum, per_host, 1)? + on(Collective::AllReduce, call.hosts, call.hosts)?)
+                // before the vector hosts agree that all of them can
+                let agreement =
+                    self.measured(Collective::AllReduce, call.hosts, call.hosts, size_of::<u64>() as f64)?;
+                let between = on(Collective::AllReduce, call.hosts, call.hosts)?;
+                Ok(on(Collective::SharedSum, per_host, 1)? + agreement + between)
             }
             (Kind::Gather, _) => on(Collective::Gather, call.ranks, call.hosts),
             (Kind::Exchange, _) => on(Collective::Exchange, call.ranks, call.hosts),

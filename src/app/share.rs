@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::resolve::Resolved;
+use super::watch::median;
 use crate::comm::Team;
 use crate::config::SolveMethod;
 use crate::error::{Error, Fault, Phase};
@@ -77,14 +78,10 @@ impl<'a> Share<'a> {
             Ok(())
         };
         stack.team().agree(done)?;
-        let median = |of: &dyn Fn(&[f64; 2]) -> f64| {
-            let mut times: Vec<f64> = took.iter().map(of).collect();
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        };
         let cost: f64 = stack.plan().entries().iter().map(|entry| entry.description.cost).sum();
-        let per_cost = median(&|[_, in_operators]| *in_operators) / cost;
-        let per_byte = median(&|[all, in_operators]| all - in_operators) / stack.plan().model_bytes(0) as f64;
+        let per_cost = median(took.iter().map(|[_, in_operators]| *in_operators)) / cost;
+        let rest = median(took.iter().map(|[all, in_operators]| all - in_operators));
+        let per_byte = rest / stack.plan().model_bytes(0) as f64;
         Ok([per_cost, per_byte])
     }
 }

@@ -22,6 +22,8 @@ pub struct Watch<'a, 'c, S: Scalar> {
     checkpoints: Option<&'a mut Checkpoints<'c>>,
     first: Option<Reading>,
     last: Option<Reading>,
+    /// Seconds of each step, and of it in operators.
+    took: Vec<[f64; 2]>,
     /// What checkpoints took and sent so far, which is not the iteration's.
     keeping: Kept,
 }
@@ -49,11 +51,11 @@ struct Reading {
 pub struct Steps {
     /// How many there were.
     pub count: usize,
-    /// Seconds of all of them.
+    /// Seconds of one: the median.
     pub seconds: f64,
-    /// Of these, seconds in operators.
+    /// Seconds of one in operators: the median.
     pub in_operators: f64,
-    /// What was sent, by kind.
+    /// What all of them sent, by kind.
     pub sent: [Traffic; Kind::ALL.len()],
 }
 
@@ -65,7 +67,16 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
         stack: &'a Stack<S>,
         checkpoints: Option<&'a mut Checkpoints<'c>>,
     ) -> Self {
-        Watch { display, events, stack, checkpoints, first: None, last: None, keeping: Kept::default() }
+        Watch {
+            display,
+            events,
+            stack,
+            checkpoints,
+            first: None,
+            last: None,
+            took: Vec::new(),
+            keeping: Kept::default(),
+        }
     }
 
     /// Ends checkpoints that are being written, and tells what was seen. Collective: yes.
@@ -77,8 +88,8 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
         let (Some(first), Some(last)) = (self.first, self.last) else { return Ok(Steps::default()) };
         Ok(Steps {
             count: last.iteration - first.iteration,
-            seconds: last.at.duration_since(first.at).as_secs_f64() - (last.in_keeping - first.in_keeping),
-            in_operators: last.in_operators - first.in_operators,
+            seconds: median(self.took.iter().map(|[all, _]| *all)),
+            in_operators: median(self.took.iter().map(|[_, in_operators]| *in_operators)),
             sent: std::array::from_fn(|kind| last.sent[kind].since(first.sent[kind])),
         })
     }
@@ -106,6 +117,11 @@ impl<S: Scalar> Observer for Watch<'_, '_, S> {
             sent: std::array::from_fn(|kind| sent[kind].since(self.keeping.sent[kind])),
             in_keeping: self.keeping.seconds,
         };
+        if let Some(last) = self.last {
+            let in_keeping = reading.in_keeping - last.in_keeping;
+            let all = reading.at.duration_since(last.at).as_secs_f64() - in_keeping;
+            self.took.push([all, reading.in_operators - last.in_operators]);
+        }
         self.first.get_or_insert(reading);
         self.last = Some(reading);
     }
@@ -138,4 +154,11 @@ impl<S: Scalar> Keeper for Watch<'_, '_, S> {
         self.tell_checkpoints();
         kept
     }
+}
+
+/// The middle one of some numbers; zero of none.
+pub fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = numbers.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(0.0)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::kinds;
 use crate::recon::{AnyMinimiser, Loss};
-use crate::solver::{AnyMethod, AnyPreconditioner, CgParams, StepCalls, SystemKind};
+use crate::solver::{AnyMethod, AnyPreconditioner, CgParams, StepCalls};
 
 /// How to solve for `x`, and when to stop. The first rule that says stop is named in the report.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -70,10 +70,6 @@ impl SolveMethod {
             Self::LeastSquares(method) => method.kind(),
             Self::Minimiser(method) => method.kind(),
         }
-    }
-    /// Whether a step applies `AᴴA` and nothing else of the stack.
-    pub fn applies_normal(&self) -> bool {
-        matches!(self, Self::LeastSquares(method) if method.system() == Some(SystemKind::Normal))
     }
     /// The largest number of iterations.
     pub fn most_iterations(&self) -> usize {
