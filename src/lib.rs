@@ -75,7 +75,7 @@
 //! | --- | --- | --- |
 //! | `mpi` | ranks as MPI processes (`comm::mpi`) | `libopenmpi-dev` (or `libmpich-dev`), `libclang-dev` |
 //! | `hdf5` | HDF5 Data Exchange files | `libhdf5-dev` |
-//! | `hdf5-static` | the same, built from source and linked in | `cmake` |
+//! | `hdf5-static` | the same, built from source and linked in | `cmake`, 3.26 or newer |
 //! | `openblas-system` | dense linear algebra | `libopenblas-dev` |
 //! | `openblas-static` | the same, built from source and linked in | `gfortran`, `make` |
 //!

@@ -31,9 +31,9 @@ impl Pending {
 }
 
 /// Behind all operators, and its order is below [`NOTHING`].
-const NO_OPERATOR: u64 = u64::MAX / 4;
-/// The order of a rank that has nothing to tell.
-const NOTHING: u64 = u64::MAX;
+const NO_OPERATOR: u64 = NOTHING / 4;
+/// The order of a rank that has nothing to tell. No higher, since MPICH 4.0 compares unsigned numbers as if they had a sign.
+const NOTHING: u64 = i64::MAX as u64;
 
 impl Team {
     /// Keeps what is to be told in the next agreement: of several, the lowest.
@@ -56,7 +56,7 @@ impl Team {
         self.meter().count(Kind::Agreement, size_of_val(&lowest));
         comm.all_reduce(BufMut::U64(&mut lowest), Reduce::Min);
 
-        let mut speaker = [if order == lowest[0] { rank as u64 } else { u64::MAX }];
+        let mut speaker = [if order == lowest[0] { rank as u64 } else { NOTHING }];
         self.meter().count(Kind::Agreement, size_of_val(&speaker));
         comm.all_reduce(BufMut::U64(&mut speaker), Reduce::Min);
         let mut faulty = [pending.as_ref().map_or(0, |pending| pending.ranks as u64)];
