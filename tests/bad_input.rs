@@ -1,13 +1,15 @@
 //! Bad input is one clear error: exit status 2, the same on one process and under `mpirun`, told by one rank, in words that
 //! say where, what was expected, what was got and what to do; the job ends, and nothing half-written is left.
 
-mod common;
+#[allow(dead_code)] // each test file uses its part
+#[path = "common/program.rs"]
+mod program;
 
 use std::path::Path;
 
-use common::program::{Ended, Launch, names_in, on, report, stackphys};
 use ndarray::{Array, Array2, Dimension};
 use ndarray_npy::{WritableElement, write_npy};
+use program::{Ended, Launch, names_in, on, report, stackphys};
 
 /// A small scan: 9 angles, 17 columns, in three operators.
 const JOB: &str = r#"version = 1

@@ -1,11 +1,13 @@
 //! Every ready job in `configs/` parses, can be planned and runs; the real scan gives the numbers that are known for it, on
 //! any number of ranks.
 
-mod common;
+#[allow(dead_code)] // each test file uses its part
+#[path = "common/program.rs"]
+mod program;
 
 use std::path::{Path, PathBuf};
 
-use common::program::{numbers, on, real_data, report};
+use program::{numbers, on, real_data, report};
 use stackphys::config::{Job, PseudoInverseMode};
 
 fn configs() -> Vec<PathBuf> {

@@ -1,10 +1,13 @@
 //! The promises again under real `mpirun`, on 1 to 4 ranks, each with a time limit.
 //!
 //! This file is its own launcher: started plainly (by `cargo test`) it runs itself under `mpirun`; started by `mpirun` it
-//! is one rank of many and keeps the promises.
+//! is one rank of many and keeps the promises. `mpi/two_hosts.rs` starts it across two hosts.
 
 #[cfg(feature = "mpi")]
 mod common;
+#[cfg(feature = "mpi")]
+#[path = "mpi/two_hosts.rs"]
+mod two_hosts;
 
 #[cfg(feature = "mpi")]
 use stackphys::comm::{Reduction, Team};
@@ -21,11 +24,36 @@ fn main() {
     if stackphys::comm::mpi::launched() { rank() } else { launcher::main() }
 }
 
+/// What came of all checks so far.
+#[cfg(feature = "mpi")]
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+#[cfg(feature = "mpi")]
+impl Tally {
+    fn check(&mut self, name: &str, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.passed += 1;
+                println!("test {name} ... ok");
+            }
+            Err(why) => {
+                self.failed += 1;
+                println!("test {name} ... FAILED\n{why}");
+            }
+        }
+    }
+}
+
 /// One rank: keeps all promises, or does one thing that goes wrong on purpose.
 #[cfg(feature = "mpi")]
 fn rank() {
     let session = stackphys::comm::mpi::Session::start().expect("MPI was started before");
     let comm = session.world();
+    println!("rank {} is on {}", comm.rank(), comm.host());
     let is_last = comm.rank() + 1 == comm.size();
     match std::env::args().nth(1).as_deref() {
         Some("panic") => {
@@ -135,18 +163,8 @@ mod launcher {
     const LIMIT: Duration = Duration::from_secs(120);
 
     pub fn main() {
-        let mut failed = 0;
-        let mut passed = 0;
-        let mut check = |name: &str, outcome: Result<(), String>| match outcome {
-            Ok(()) => {
-                passed += 1;
-                println!("test {name} ... ok");
-            }
-            Err(why) => {
-                failed += 1;
-                println!("test {name} ... FAILED\n{why}");
-            }
-        };
+        let mut tally = super::Tally::default();
+        let mut check = |name: &str, outcome| tally.check(name, outcome);
         for ranks in 1..=4 {
             check(&format!("promises under mpirun -n {ranks}"), promises(ranks, &[]));
         }
@@ -168,8 +186,9 @@ mod launcher {
         check("R13 a panic in a scope ends the job within seconds", outcome);
         let outcome = a_panic_ends_the_job("panic where it is caught", "panicked between collective calls");
         check("R13 a panic in a scope inside a factory ends the job within seconds", outcome);
-        println!("{passed} passed, {failed} failed");
-        std::process::exit(i32::from(failed > 0));
+        super::two_hosts::check_all(&mut tally);
+        println!("{} passed, {} failed", tally.passed, tally.failed);
+        std::process::exit(i32::from(tally.failed > 0));
     }
 
     fn promises(ranks: usize, arguments: &[&str]) -> Result<(), String> {

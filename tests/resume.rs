@@ -1,12 +1,14 @@
 //! A job that was killed or asked to stop goes on, on any number of ranks, and ends in the same bytes; what it may not go on
 //! from is refused in words. The real program, alone and under `mpirun`.
 
-mod common;
+#[allow(dead_code)] // each test file uses its part
+#[path = "common/program.rs"]
+mod program;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::program::{Ended, Launch, names_in, on, processes_of, report, send};
+use program::{Ended, Launch, names_in, on, processes_of, report, send};
 use serde_json::Value as Json;
 use stackphys::random::Stream;
 

@@ -1,12 +1,14 @@
 //! Job scripts: what `stackphys slurm` prints fits the plan, and real jobs go through a real SLURM of one node, which
 //! `scripts/slurm-here.sh` starts: run, signal, requeue, resume with the same bytes; time limit; cancel.
 
-mod common;
+#[allow(dead_code)] // each test file uses its part
+#[path = "common/program.rs"]
+mod program;
 
 #[cfg(feature = "mpi")]
 use std::path::Path;
 
-use common::program::stackphys;
+use program::stackphys;
 
 /// Six operators; goes on as long as it is let.
 const JOB: &str = r#"version = 1
@@ -197,7 +199,7 @@ impl Job<'_> {
     }
     /// After which iteration it was stopped.
     fn kept(&self) -> u64 {
-        let names = common::program::names_in(&self.folder.join("out/checkpoints"));
+        let names = program::names_in(&self.folder.join("out/checkpoints"));
         let last = names.last().unwrap_or_else(|| panic!("no checkpoint: {}", self.log()));
         last.rsplit('-').next().unwrap().parse().unwrap()
     }
@@ -214,7 +216,7 @@ impl Job<'_> {
         std::thread::sleep(std::time::Duration::from_secs(2)); // the node still tidies up
         self.site.ask("scontrol", &["update", &format!("job={}", self.id), "StartTime=now"]); // SLURM would wait two minutes
         self.wait_until("COMPLETED", 60);
-        let report = common::program::report(&self.folder.join("out"));
+        let report = program::report(&self.folder.join("out"));
         assert_eq!(report["ranks"], 2);
         assert_eq!(report["iterations"], most);
         assert_eq!(report["checkpoints"]["resumed_after"], most - 7);
