@@ -13,6 +13,7 @@ import fcntl
 import os
 import random
 import select
+import signal
 import struct
 import sys
 import time
@@ -29,6 +30,8 @@ def device(name):
 
 
 def main():
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wish, signal.SIG_IGN)  # meant for mpirun, which still needs the network to end well
     one, two = device(sys.argv[1]), device(sys.argv[2])
     delay, loss = float(sys.argv[3]) / 1e3, float(sys.argv[4]) / 100
     other = {one: two, two: one}
