@@ -413,7 +413,7 @@ fn the_demo_needs_no_files_and_reports_all() {
         let ended = on(*ranks, ["demo"]).inside(folder.path()).end().expect(0);
         assert!(ended.errors().is_empty() && ended.stdout.is_empty(), "{ended}");
         let out = folder.path().join("out");
-        assert_eq!(names_in(&out), [".stackphys.lock", "convergence.png", "report.json", "x.npy", "x.png"]);
+        assert_eq!(names_in(&out), ["convergence.png", "report.json", "x.npy", "x.png"]);
         for picture in ["x.png", "convergence.png"] {
             assert!(std::fs::read(out.join(picture)).unwrap().starts_with(b"\x89PNG"), "{picture}");
         }

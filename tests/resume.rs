@@ -54,11 +54,11 @@ fn wait_for_checkpoint(out: &Path) {
     }
 }
 
-/// All results, the lock, at most two checkpoints, and nothing half-written.
+/// All results, at most two checkpoints, and nothing half-written.
 #[track_caller]
 fn is_whole(out: &Path, ended: &Ended) {
     let names = names_in(out);
-    let expected = [".stackphys.lock", "checkpoints", "convergence.png", "report.json", "x.npy", "x.png"];
+    let expected = ["checkpoints", "convergence.png", "report.json", "x.npy", "x.png"];
     assert_eq!(names, expected, "{ended}");
     let kept = names_in(&out.join("checkpoints"));
     assert!(kept.len() <= 3 && kept.iter().all(|name| !name.starts_with('.')), "{kept:?}");

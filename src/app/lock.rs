@@ -1,8 +1,9 @@
 //! One run at a time writes to a folder of results.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::HumanDuration;
@@ -14,7 +15,16 @@ const NAME: &str = ".stackphys.lock";
 
 /// A folder that this process alone writes to, until it is dropped or the process ends, however it ends.
 #[must_use]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
 
 /// Locks a folder. Collective: no; one rank does it for all. Faults: another run has it, which is named.
 pub fn lock(folder: &Path, ranks: usize, host: &str) -> Result<Lock, Fault> {
@@ -25,6 +35,8 @@ pub fn lock(folder: &Path, ranks: usize, host: &str) -> Result<Lock, Fault> {
     };
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(wrong)?;
     match file.try_lock() {
+        // the one before may just have removed this very file: another would lock the next of that name
+        Ok(()) if !is_at(&file, &path) => return lock(folder, ranks, host),
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -38,7 +50,13 @@ pub fn lock(folder: &Path, ranks: usize, host: &str) -> Result<Lock, Fault> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let holder = format!("{since} {} {ranks} {host}\n", std::process::id());
     file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(wrong)?;
-    Ok(Lock(file))
+    Ok(Lock { path, _file: file })
+}
+
+/// Whether a file is what stands at a path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(number).ok() == fs::metadata(path).map(number).ok()
 }
 
 /// Who holds a lock, from what it wrote into the file.
@@ -64,6 +82,7 @@ mod tests {
         let expected = format!("process {} on node7, 4 ranks, begun", std::process::id());
         assert!(fault.text.contains(&expected), "{}", fault.text);
         drop(first);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let _again = lock(folder.path(), 1, "node8").unwrap();
     }
 }

@@ -9,9 +9,12 @@ use std::thread::{self, JoinHandle};
 use super::file::{self, Table};
 use super::snapshot::Part;
 
+/// The checksum of each piece by its number, and the room of the copy.
+type Written = (io::Result<Vec<(usize, u32)>>, Vec<u8>);
+
 /// The share of this rank while it is being written.
 pub(super) struct Share {
-    thread: JoinHandle<(io::Result<Vec<(usize, u32)>>, Vec<u8>)>,
+    thread: JoinHandle<Written>,
 }
 
 impl Share {
@@ -24,8 +27,8 @@ impl Share {
     pub fn is_done(&self) -> bool {
         self.thread.is_finished()
     }
-    /// Waits for it: the checksum of each piece by its number, and the room of the copy.
-    pub fn end(self) -> (io::Result<Vec<(usize, u32)>>, Vec<u8>) {
+    /// Waits for it.
+    pub fn end(self) -> Written {
         self.thread.join().unwrap_or_else(|_| (Err(panicked()), Vec::new()))
     }
 }

@@ -143,13 +143,16 @@ impl<'a, X: Scalar, Y: Scalar<Real = X::Real>> GradientDescent<'a, X, Y> {
         let Objective { term, damping, non_negative, .. } = &self.objective;
         term.gradient_of(&mut self.predicted, &mut self.gradient)?;
         self.gradient.axpy(*damping, &self.x);
-        self.optimality_squared = if *non_negative {
-            let pairs = self.x.as_slice().iter().zip(self.gradient.as_slice());
-            pairs.map(|(x, g)| if x.re() <= 0.0 && g.re() > 0.0 { 0.0 } else { g.modulus_squared() }).sum()
-        } else {
-            let [squared] = term.stack().team().dots([(&self.gradient, &self.gradient)])?;
-            squared
-        };
+        let mut allowed = &self.gradient;
+        if *non_negative {
+            // the trial is made anew before it is looked at
+            self.trial.copy_from(&self.gradient);
+            for (g, x) in self.trial.as_mut_slice().iter_mut().zip(self.x.as_slice()) {
+                *g = if x.re() <= 0.0 && g.re() > 0.0 { X::default() } else { *g };
+            }
+            allowed = &self.trial;
+        }
+        [self.optimality_squared] = term.stack().team().dots([(allowed, allowed)])?;
         Ok(())
     }
 

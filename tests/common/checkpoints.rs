@@ -55,7 +55,7 @@ fn ways() -> Vec<Way> {
     let plain = |method: AnyMethod| Way::Plain(method, None);
     vec![
         plain(CgParams { max_iter, ..CgParams::default() }.into()),
-        plain(CgParams { max_iter, damping, system, ..CgParams::default() }.into()),
+        plain(CgParams { max_iter, damping, system }.into()),
         plain(CgParams { max_iter, system, ..CgParams::default() }.into()),
         Way::Plain(CgParams { max_iter, damping, ..CgParams::default() }.into(), Some(jacobi)),
         plain(CglsParams { max_iter, damping }.into()),
