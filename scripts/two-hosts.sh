@@ -20,7 +20,7 @@ A host is a network namespace with a name, a /dev/shm and shared memory of its o
 virtual network devices joins them (10.77.0.1 and 10.77.0.2), nothing else does. All is gone when the program has ended;
 several such pairs at a time do not see each other. Where the kernel has no netem, a program delays and loses packets. They share the cores of this computer, so ranks yield when they wait.
 
-Needs Linux, root, and `ip` and `tc` (Debian: iproute2); without netem python3. Works with Open MPI and MPICH; MPIRUN=... names another mpirun.
+Needs Linux, root, and `ip` and `tc` (Debian: iproute2); without netem python3. Works with Open MPI; MPICH is started, but its UCX has not found the other host yet. MPIRUN=... names another mpirun.
 Exit status: that of mpirun; 3 if the hosts cannot be made here.
 HELP
 }
