@@ -33,6 +33,7 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     if let Some(folder) = &args.out {
         job.output.folder.clone_from(folder);
     }
+    let hand = job.keeps_state().then(signals::catch); // as early as that is known
     let asks_tolerance = job.solve.tolerance != Default::default();
     team.agree(match args.require_converged && !asks_tolerance {
         true => Err(Fault::new("--require-converged, but the config asks for no tolerance")
@@ -58,8 +59,8 @@ pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Endin
     }
     phases.lap("open");
     let mut team = team.with_seconds_before(begin.from.first().map_or(0.0, |newest| newest.table.seconds()));
-    if job.keeps_state() {
-        team = team.with_hand(signals::catch());
+    if let Some(hand) = hand {
+        team = team.with_hand(hand);
     }
     with_scalar!(job, S => solve_and_write::<S>(context, team, &resolved, begin, threads, phases, args))
 }
