@@ -149,7 +149,7 @@ fn solve_and_write<S: Scalar>(
     let solving = signs::during(Phase::Solve);
     let solved = solve(&stack, resolved, &measurements, iterate.as_ref(), &mut watch)?;
     drop(solving);
-    let steps = watch.end()?;
+    let steps = watch.steps();
     if solved.ending().0 == Status::Stopped {
         let folder = job.output.folder.display();
         tracing::info!("{}: `stackphys resume {folder}` goes on, on any number of ranks", solved.ending().2);
@@ -174,6 +174,7 @@ fn solve_and_write<S: Scalar>(
     write_model(&stack, resolved, &solved.x, &folder.join("x.npy"))?;
     let window = if team.rank() == 0 { draw::<S>(folder, &job.model.dims, &histories).map(Some) } else { Ok(None) };
     let window = team.agree(window.map_err(|fault| fault.in_phase(Phase::Write)))?;
+    watch.end()?; // the last checkpoint was written beside the results
     phases.lap("write");
 
     let peaks = team.gather_numbers(&[peak_memory() as f64]);

@@ -16,7 +16,7 @@ use crate::stack::Stack;
 
 /// The one observer of a job.
 pub struct Watch<'a, 'c, S: Scalar> {
-    display: Display,
+    display: Option<Display>,
     events: Events,
     stack: &'a Stack<S>,
     checkpoints: Option<&'a mut Checkpoints<'c>>,
@@ -68,7 +68,7 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
         checkpoints: Option<&'a mut Checkpoints<'c>>,
     ) -> Self {
         Watch {
-            display,
+            display: Some(display),
             events,
             stack,
             checkpoints,
@@ -79,19 +79,25 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
         }
     }
 
-    /// Ends checkpoints that are being written, and tells what was seen. Collective: yes.
-    pub fn end(mut self) -> Result<Steps, Error> {
-        if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.finish()?;
-        }
-        self.tell_checkpoints();
-        let (Some(first), Some(last)) = (self.first, self.last) else { return Ok(Steps::default()) };
-        Ok(Steps {
+    /// What was seen, when the iteration is over. Collective: no.
+    pub fn steps(&mut self) -> Steps {
+        self.display = None;
+        let (Some(first), Some(last)) = (self.first, self.last) else { return Steps::default() };
+        Steps {
             count: last.iteration - first.iteration,
             seconds: median(self.took.iter().map(|[all, _]| *all)),
             in_operators: median(self.took.iter().map(|[_, in_operators]| *in_operators)),
             sent: std::array::from_fn(|kind| last.sent[kind].since(first.sent[kind])),
-        })
+        }
+    }
+
+    /// Waits for a checkpoint that is still being written. Collective: yes.
+    pub fn end(mut self) -> Result<(), Error> {
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.finish()?;
+        }
+        self.tell_checkpoints();
+        Ok(())
     }
 
     fn tell_checkpoints(&mut self) {
@@ -107,7 +113,9 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
 
 impl<S: Scalar> Observer for Watch<'_, '_, S> {
     fn observe(&mut self, progress: &Progress) {
-        self.display.observe(progress);
+        if let Some(display) = &mut self.display {
+            display.observe(progress);
+        }
         self.events.tell("iteration", json!(progress));
         let sent = self.stack.team().meter().all();
         let reading = Reading {
