@@ -4,6 +4,7 @@
 //! Prints the median and the least of several runs, in seconds, as one JSON object a line. `held up` is how long the iteration
 //! waits for the copy. Writes to the folder of temporary files (TMPDIR), which needs room for three gigabytes.
 
+#[cfg(feature = "mpi")]
 mod common;
 
 #[cfg(not(feature = "mpi"))]
