@@ -111,6 +111,7 @@ fn every_end_of_a_rank_is_told_once() {
         ("rank=1,phase=solve,call=4,kind=panic", Some(101), "error: rank 1 on host"),
         ("rank=0,phase=load,kind=panic", Some(101), "error: rank 0 on host"),
         ("rank=1,phase=open,kind=hang", Some(2), "error: open: rank 1 on host"),
+        ("rank=1,phase=build,kind=hang", Some(2), "error: build: rank 1 on host"),
         ("rank=1,operator=6,phase=build,kind=hang", Some(2), "error: build: operator 6: rank 1 on host"),
         ("rank=0,phase=load,kind=hang", Some(2), "error: load: rank 0 on host"),
         ("rank=1,phase=solve,call=3,kind=hang", Some(2), "error: solve: rank 1 on host"),

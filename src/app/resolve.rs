@@ -293,6 +293,12 @@ impl<'a> Resolved<'a> {
         BlockPlan::with_blocks::<S>(Factory::<S>::blocks(self), members, ranks, self.plan_options())
     }
 
+    /// The same of a plan that was made already. Collective: yes.
+    pub fn build_planned<S: Scalar>(&self, team: Team, plan: BlockPlan) -> Result<Stack<S>, Error> {
+        let _sign = signs::during(Phase::Build);
+        Stack::build_planned(team, plan, self)
+    }
+
     /// Builds this rank's operators. Collective: yes.
     pub fn build<S: Scalar>(&self, team: Team) -> Result<Stack<S>, Error> {
         let _sign = signs::during(Phase::Build);

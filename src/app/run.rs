@@ -23,7 +23,7 @@ use crate::io;
 use crate::scalar::Scalar;
 use crate::solver::Status;
 use crate::space::{Shape, Vector};
-use crate::stack::{Stack, human_bytes};
+use crate::stack::human_bytes;
 
 /// Does a job. Collective: yes.
 pub fn run(context: &Context, source: &Source, args: &SolveArgs) -> Result<Ending, Error> {
@@ -91,7 +91,7 @@ fn solve_and_write<S: Scalar>(
     if !args.ignore_memory {
         memory::check(&team, &Forecast::new(resolved, &plan, &hosts), &names)?;
     }
-    let stack = Stack::<S>::build_planned(team, plan, resolved)?;
+    let stack = resolved.build_planned::<S>(team, plan)?;
     let team = stack.team();
     let forecast = Forecast::new(resolved, stack.plan(), &hosts);
     phases.lap("build");
