@@ -1,7 +1,6 @@
 //! Bad input is one clear error: exit status 2, the same on one process and under `mpirun`, told by one rank, in words that
 //! say where, what was expected, what was got and what to do; the job ends, and nothing half-written is left.
 
-#[allow(dead_code)] // each test file uses its part
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,7 +1,6 @@
 //! Every ready job in `configs/` parses, can be planned and runs; the real scan gives the numbers that are known for it, on
 //! any number of ranks.
 
-#[allow(dead_code)] // each test file uses its part
 #[path = "common/program.rs"]
 mod program;
 

@@ -4,14 +4,13 @@
 #![cfg(feature = "mpi")]
 
 #[path = "common/program.rs"]
-#[allow(dead_code)] // each test file uses its part
 mod program;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ndarray::Array2;
-use program::{Ended, Launch, mpirun, names_in, stackphys};
+use program::{Ended, Launch, mpirun, names_in, processes_of, stackphys};
 
 /// The demo has 8 operators, in equal runs on 2 or 4 ranks.
 fn demo(ranks: Option<usize>, out: &Path, inject: &str, settings: &[&str]) -> Launch {
@@ -40,7 +39,7 @@ fn fails(ranks: Option<usize>, inject: &str, settings: &[&str], longest: u64) ->
 #[track_caller]
 fn nothing_is_left(out: &Path) {
     let begin = Instant::now();
-    while let Some(process) = process_of(out) {
+    while let [process, ..] = &processes_of(out)[..] {
         assert!(begin.elapsed() < Duration::from_secs(10), "process {process} is left");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -52,16 +51,6 @@ fn nothing_is_left(out: &Path) {
     if names.iter().any(|name| name == "report.json") {
         program::report(out);
     }
-}
-
-fn process_of(folder: &Path) -> Option<String> {
-    let mark = folder.display().to_string();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let mut names = entries.map(|entry| entry.file_name().into_string().unwrap_or_default());
-    names.find(|name| {
-        let line = std::fs::read(Path::new("/proc").join(name).join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&mark)
-    })
 }
 
 #[test]

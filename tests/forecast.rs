@@ -2,7 +2,6 @@
 //! not fit is refused. And what is said while it runs: events, log files, times.
 
 #[path = "common/program.rs"]
-#[allow(dead_code)] // what other tests use of it
 mod program;
 
 use std::path::Path;

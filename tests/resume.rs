@@ -1,7 +1,6 @@
 //! A job that was killed or asked to stop goes on, on any number of ranks, and ends in the same bytes; what it may not go on
 //! from is refused in words. The real program, alone and under `mpirun`.
 
-#[allow(dead_code)] // each test file uses its part
 #[path = "common/program.rs"]
 mod program;
 
@@ -141,6 +140,8 @@ fn a_finished_job_goes_on_for_more_iterations() {
     let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
     start(None, path(&whole), &["solve.method.max_iter=25"]).end().expect(0);
     start(RANKS[0], path(&out), &["solve.method.max_iter=12"]).end().expect(0);
+    let ended = resume(None, path(&out), &["solve.method.max_iter=17", "checkpoint.enabled=false"]).end().expect(0);
+    assert_eq!(report(&out)["checkpoints"]["resumed_after"], 10, "{ended}");
     let ended = resume(None, path(&out), &["solve.method.max_iter=25"]).end().expect(0);
     is_whole(&out, &ended);
     assert!(x_of(&out) == x_of(&whole));
@@ -190,10 +191,14 @@ fn what_it_may_not_go_on_from_is_refused_in_words() {
     assert_eq!(names_in(&out.join("checkpoints")), before);
 
     // another job starts from the iterate, if that is wanted
-    let forced =
-        with(&["resume", path(out), "--force"], ["terms.phantom.operator.center=92.5", "solve.method.max_iter=3"]);
+    let forced = with(
+        &["resume", path(out), "--force"],
+        ["terms.phantom.operator.center=92.5", "solve.method.max_iter=3", "checkpoint.every_iterations=1"],
+    );
     let ended = on(RANKS[0], forced).end().expect(0);
     assert!(ended.stderr.contains("starting anew from the iterate of"), "{ended}");
+    assert_eq!(names_in(&out.join("checkpoints.before")), before);
+    assert!(names_in(&out.join("checkpoints")).contains(&"checkpoint-00000003".to_owned()), "{ended}");
     let residuals = &report(out)["relative_residual"];
     assert_eq!(residuals.as_array().unwrap().len(), 4);
     assert!(residuals[0].as_f64().unwrap() < 0.2, "{residuals}");

@@ -1,7 +1,6 @@
 //! Job scripts: what `stackphys slurm` prints fits the plan, and real jobs go through a real SLURM of one node, which
 //! `scripts/slurm-here.sh` starts: run, signal, requeue, resume with the same bytes; time limit; cancel.
 
-#[allow(dead_code)] // each test file uses its part
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,6 +1,7 @@
 //! What a job does about checkpoints: which it goes on from, and whether these are its own.
 
 use std::fs;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use crate::space::Vector;
 
 /// The folder of checkpoints in a folder of results.
 const FOLDER: &str = "checkpoints";
+/// Where it goes when a changed job starts from the iterate of these: the next `--force` replaces it.
+const ASIDE: &str = "checkpoints.before";
 /// A file there: the run that wrote these checkpoints has written its results.
 const FINISHED: &str = "finished";
 
@@ -72,6 +75,25 @@ impl Begin {
         self.from.is_empty() && self.iterate.is_none()
     }
 
+    /// Puts the checkpoints of another job out of the way of this one's, before any is written. Collective: yes.
+    pub fn set_aside(&mut self, team: &Team, results: &Path) -> Result<(), Error> {
+        let Some(found) = &mut self.iterate else { return Ok(()) };
+        let (here, aside) = (folder_in(results), results.join(ASIDE));
+        let moved = match team.rank() {
+            0 => fs::remove_dir_all(&aside)
+                .or_else(|error| if error.kind() == NotFound { Ok(()) } else { Err(error) })
+                .and_then(|()| fs::rename(&here, &aside)),
+            _ => Ok(()),
+        };
+        team.agree(moved.map_err(|error| {
+            Fault::new(format!("cannot move {} to {}: {error}", here.display(), aside.display()))
+                .in_phase(Phase::Checkpoint)
+                .hint("remove or rename it, or name another folder with --out")
+        }))?;
+        found.path = aside.join(found.path.file_name().unwrap_or_default());
+        Ok(())
+    }
+
     /// Makes sure that the measurements are those of the state; with `force`, only its iterate is used if not. Collective: no.
     pub fn expect_data(&mut self, data: &str, force: bool) -> Result<(), Fault> {
         let Some(newest) = self.from.first() else { return Ok(()) };
@@ -113,7 +135,7 @@ fn look(job: &Job, args: &SolveArgs) -> Result<Begin, Fault> {
             )));
         }
         return match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != NotFound => {
                 Err(Fault::new(format!("cannot remove {}: {error}", folder.display())))
             }
             _ => Ok(Begin::default()),

@@ -137,10 +137,15 @@ impl<'a> Forecast<'a> {
         let numbers = |parts: &[crate::stack::Part]| parts.iter().map(|part| part.shape.len() as u64).sum::<u64>();
         (of_model * numbers(self.plan.columns()) + of_data * numbers(self.plan.rows())) * self.plan.scalar_bytes()
     }
-    /// The cost of the operators of the busiest rank against the mean over ranks.
-    pub fn balance(&self) -> f64 {
+    /// The cost of the operators of each rank.
+    pub fn costs(&self) -> Vec<f64> {
         let mut costs = vec![0.0; self.plan.ranks()];
         self.plan.entries().iter().for_each(|entry| costs[entry.owner] += entry.description.cost);
+        costs
+    }
+    /// The cost of the operators of the busiest rank against the mean over ranks.
+    pub fn balance(&self) -> f64 {
+        let costs = self.costs();
         let (most, sum) = costs.iter().fold((0.0_f64, 0.0), |(most, sum), cost| (most.max(*cost), sum + cost));
         if sum == 0.0 { 1.0 } else { most * costs.len() as f64 / sum }
     }

@@ -130,6 +130,7 @@ fn solve_and_write<S: Scalar>(
 
     let data = checkpoints::checksum(team, &measurements.y)?;
     team.agree(begin.expect_data(&data, args.force))?;
+    begin.set_aside(team, &job.output.folder)?;
     let Begin { from, iterate } = begin;
     let resumed = from.first().map(|newest| newest.table.iteration());
     if let Some(newest) = from.first() {
@@ -140,7 +141,10 @@ fn solve_and_write<S: Scalar>(
     }
     let about = team.agree(checkpoints::about(job, &data))?;
     let folder = checkpoints::folder_in(&job.output.folder);
-    let mut kept = job.keeps_state().then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
+    // a state is put back by who keeps it, also where nothing is kept any more
+    let goes_on = resumed.is_some();
+    let mut kept =
+        (job.keeps_state() || goes_on).then(|| Checkpoints::new(team, folder, job.checkpoint.clone(), about, from));
 
     let display = Display::new(context.speech, team.rank(), job.solve.method.most_iterations());
     let mut watch = Watch::new(display, context.events.clone(), &stack, kept.as_mut());

@@ -170,13 +170,11 @@ impl Model {
             return Err(Fault::new("the model does not know how fast operators are")
                 .hint("`stackphys bench operators CONFIG --out net.toml` adds that to it"));
         };
-        let (plan, ranks) = (forecast.plan, forecast.plan.ranks());
-        let mut costs = vec![0.0; ranks];
-        plan.entries().iter().for_each(|entry| costs[entry.owner] += entry.description.cost);
+        let plan = forecast.plan;
         let crowd = forecast.hosts.most() as f64 * threads as f64 / self.cores.max(1) as f64;
         let turns = crowd.max(1.0);
         let mut prediction = Prediction { operators: 0.0, vectors: 0.0, messages: 0.0, crowded: crowd > 1.0 };
-        for (rank, cost) in costs.iter().enumerate() {
+        for (rank, cost) in forecast.costs().into_iter().enumerate() {
             let vectors = plan.model_bytes(rank) as f64 * work.seconds_per_byte * turns;
             prediction.operators = prediction.operators.max(cost * work.seconds_per_cost * turns);
             prediction.vectors = prediction.vectors.max(vectors);

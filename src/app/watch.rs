@@ -32,7 +32,6 @@ pub struct Watch<'a, 'c, S: Scalar> {
 #[derive(Clone, Copy, Default)]
 struct Kept {
     written: usize,
-    seconds: f64,
     sent: [Traffic; Kind::ALL.len()],
 }
 
@@ -100,8 +99,13 @@ impl<'a, 'c, S: Scalar> Watch<'a, 'c, S> {
         Ok(())
     }
 
+    /// How many checkpoints were written, and for how many seconds that held up the iteration.
+    fn cost(&self) -> (usize, f64) {
+        self.checkpoints.as_ref().map_or((0, 0.0), |checkpoints| checkpoints.cost())
+    }
+
     fn tell_checkpoints(&mut self) {
-        let (written, seconds) = self.checkpoints.as_ref().map_or((0, 0.0), |checkpoints| checkpoints.cost());
+        let (written, seconds) = self.cost();
         if written > self.keeping.written {
             self.keeping.written = written;
             let iteration = self.last.map_or(0, |last| last.iteration);
@@ -123,7 +127,7 @@ impl<S: Scalar> Observer for Watch<'_, '_, S> {
             at: Instant::now(),
             in_operators: self.stack.seconds().0,
             sent: std::array::from_fn(|kind| sent[kind].since(self.keeping.sent[kind])),
-            in_keeping: self.keeping.seconds,
+            in_keeping: self.cost().1,
         };
         if let Some(last) = self.last {
             let in_keeping = reading.in_keeping - last.in_keeping;
@@ -152,10 +156,9 @@ impl<S: Scalar> Keeper for Watch<'_, '_, S> {
         history: &[Progress],
     ) -> Result<Option<(Status, Stop)>, Error> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(None) };
-        let (begin, before) = (Instant::now(), self.stack.team().meter().all());
+        let before = self.stack.team().meter().all();
         let kept = checkpoints.keep(remember, history);
         let after = self.stack.team().meter().all();
-        self.keeping.seconds += begin.elapsed().as_secs_f64();
         for (sum, (after, before)) in self.keeping.sent.iter_mut().zip(after.into_iter().zip(before)) {
             *sum = sum.and(after.since(before));
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{self, Found, Table};
 use super::restore::{Refusal, Restore};
 use super::snapshot::Snapshot;
-use super::writer::{Ending, Share};
+use super::writer::{Completion, Share};
 use crate::comm::{Team, signs};
 use crate::error::{Error, Fault, Phase};
 use crate::solver::stop::Stop;
@@ -94,7 +94,7 @@ pub struct Checkpoints<'a> {
     /// The iteration whose state is on the disk, or on its way there.
     kept: Option<usize>,
     writing: Option<Writing>,
-    ending: Option<Ending>,
+    completing: Option<Completion>,
     room: Vec<u8>,
     written: usize,
     seconds: f64,
@@ -114,10 +114,10 @@ impl<'a> Checkpoints<'a> {
     /// Checkpoints of a job in a folder, which is made when it is needed. `about` says what job it is, for those who find
     /// them; `from` are those to go on from, alike on all ranks, the newest first: none to begin anew.
     pub fn new(team: &'a Team, folder: PathBuf, when: When, about: serde_json::Value, from: Vec<Found>) -> Self {
-        let (writing, ending, room) = (None, None, Vec::new());
+        let (writing, completing, room) = (None, None, Vec::new());
         let (kept_at, kept, written, seconds) = (team.seconds(), None, 0, 0.0);
         let from = from.into();
-        Checkpoints { team, folder, when, about, from, kept_at, kept, writing, ending, room, written, seconds }
+        Checkpoints { team, folder, when, about, from, kept_at, kept, writing, completing, room, written, seconds }
     }
 
     /// How many checkpoints were written, and for how many seconds that held up the iteration of this rank.
@@ -127,6 +127,9 @@ impl<'a> Checkpoints<'a> {
 
     fn is_due(&self, now: &Progress) -> bool {
         let since = now.iteration - self.kept.unwrap_or(0);
+        if !self.when.enabled {
+            return false;
+        }
         let by_count = self.when.every_iterations.is_some_and(|every| since >= every);
         let by_clock = self.when.every_minutes.is_some_and(|every| self.team.seconds() - self.kept_at >= 60.0 * every);
         since > 0 && (by_count || by_clock)
@@ -191,18 +194,18 @@ impl<'a> Checkpoints<'a> {
         self.written += 1;
         let Some(table) = table else { return Ok(()) };
         let table = Table { checksums: all.into_iter().map(|sum| sum as u32).collect(), ..table };
-        self.end_ending();
+        self.end_completion();
         tracing::debug!("checkpoint of iteration {iteration}: {}", path.display());
-        match Ending::begin(self.folder.clone(), iteration, end, table, KEPT) {
-            Ok(ending) => self.ending = Some(ending),
+        match Completion::begin(self.folder.clone(), iteration, end, table, KEPT) {
+            Ok(completing) => self.completing = Some(completing),
             Err(error) => self.warn(&self.cannot_write(&error)),
         }
         Ok(())
     }
 
     /// Waits until the last checkpoint is in its place. On rank 0; a failure is told at once.
-    fn end_ending(&mut self) -> Option<Fault> {
-        let ended = self.ending.take()?.end();
+    fn end_completion(&mut self) -> Option<Fault> {
+        let ended = self.completing.take()?.end();
         match ended {
             Ok(()) => None,
             Err(error) => {
@@ -242,7 +245,7 @@ impl<'a> Checkpoints<'a> {
     /// Waits until all that was begun is on the disk. Collective: yes.
     pub fn finish(&mut self) -> Result<(), Error> {
         self.proceed_or_warn(true)?;
-        self.end_ending();
+        self.end_completion();
         Ok(())
     }
 }
@@ -291,7 +294,7 @@ impl Keeper for Checkpoints<'_> {
                 self.begin(remember, history)?;
                 self.proceed(true)?;
             }
-            let fault = self.end_ending();
+            let fault = self.end_completion();
             self.team.agree(fault.map_or(Ok(()), Err))?;
         } else if self.writing.is_none() && self.is_due(now) {
             self.begin(remember, history)?;

@@ -26,6 +26,9 @@ pub fn read_vector<S: Scalar>(
     }
     let memory: &mut dyn Memory = &mut restore;
     memory.vector(name, into);
+    if restore.vectors > found.table.vectors.len() {
+        restore.is_other(&format!("it has no vector `{name}`"));
+    }
     (restore.vectors, restore.bits) = (found.table.vectors.len(), found.table.bits.len()); // the rest is not asked for
     restore.end().map_err(|refusal| match refusal {
         Refusal::Differs(error) | Refusal::Damaged(error) => error,

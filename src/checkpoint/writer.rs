@@ -46,9 +46,9 @@ fn write(file: &Path, parts: &[Part], copy: &[u8]) -> io::Result<Vec<(usize, u32
 }
 
 /// The table while it is being written, and what was long ago removed. On rank 0.
-pub(super) struct Ending(JoinHandle<io::Result<()>>);
+pub(super) struct Completion(JoinHandle<io::Result<()>>);
 
-impl Ending {
+impl Completion {
     /// Begins to complete the checkpoint of an iteration; then all but the newest `keep` are removed.
     pub fn begin(folder: PathBuf, iteration: usize, end: u64, table: Table, keep: usize) -> io::Result<Self> {
         let complete = move || {
@@ -57,7 +57,7 @@ impl Ending {
             file::prune(&folder, keep);
             Ok(())
         };
-        thread::Builder::new().name("checkpoint".into()).spawn(complete).map(Ending)
+        thread::Builder::new().name("checkpoint".into()).spawn(complete).map(Completion)
     }
     /// Waits for it.
     pub fn end(self) -> io::Result<()> {

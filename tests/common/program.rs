@@ -1,4 +1,5 @@
 //! The real program as a process, alone or as ranks under `mpirun`; every one ends within a time limit.
+#![allow(dead_code)] // each test file uses its part
 
 use std::ffi::OsString;
 use std::fs::File;
