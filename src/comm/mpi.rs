@@ -9,9 +9,11 @@ use std::rc::Rc;
 use mpi::collective::SystemOperation;
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
+use mpi::request::{Request, Scope, scope};
 use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{AsRaw, Communicator, CommunicatorCollectives, Destination, Equivalence, Root, Source};
 
+use super::shared::{FACTS, cores, facts as facts_of};
 use super::{Buf, BufMut, Comm, MESSAGE, Message, NodeCell, Reduce, lifeline, signs};
 
 /// Whether this process was started by `mpirun`, `mpiexec` or `srun` as one of several.
@@ -37,7 +39,9 @@ impl Session {
     pub fn start() -> Option<Session> {
         // funneled: only the thread that started MPI talks; the pool's threads compute
         let (universe, _) = mpi::initialize_with_threading(mpi::Threading::Funneled)?;
-        let world = Rc::new(Mpi::new(universe.world()));
+        let world = universe.world();
+        let yields = waits_without_yielding() && is_crowded(&world);
+        let world = Rc::new(Mpi::new(world, yields));
         let (rank, host) = (world.rank(), world.host());
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -81,9 +85,28 @@ fn in_place() -> Option<isize> {
     }
 }
 
+/// Whether ranks that wait in the library never let others run. Open MPI does where a host has more ranks than cores, MPICH
+/// does not: three ranks on two cores then take a time slice of the system for each message.
+fn waits_without_yielding() -> bool {
+    !mpi::environment::library_version().unwrap_or_default().contains("Open MPI")
+}
+
+/// Whether some host has more ranks than cores. Collective: yes.
+fn is_crowded(world: &SimpleCommunicator) -> bool {
+    let host = world.split_shared(world.rank());
+    let mut facts = vec![0; FACTS * host.size() as usize];
+    host.all_gather_into(&facts_of("")[..], &mut facts[..]);
+    let ranks: Vec<&[u64]> = facts.chunks(FACTS).collect();
+    let mut anywhere = false;
+    world.all_reduce_into(&(ranks.len() > cores(&ranks)), &mut anywhere, SystemOperation::logical_or());
+    anywhere
+}
+
 struct Mpi {
     node: NodeCell, // before the communicator that it was split from
     comm: SimpleCommunicator,
+    /// Whether to look whether a call is done and let other ranks run in between, as the library does not do it.
+    yields: bool,
     in_place: Option<isize>,
     /// Where sums arrive if they cannot be made in place.
     scratch: RefCell<Scratch>,
@@ -98,8 +121,20 @@ struct Scratch {
 }
 
 impl Mpi {
-    fn new(comm: SimpleCommunicator) -> Self {
-        Mpi { node: NodeCell::default(), comm, in_place: in_place(), scratch: RefCell::default() }
+    fn new(comm: SimpleCommunicator, yields: bool) -> Self {
+        let in_place = in_place().filter(|_| !yields);
+        Mpi { node: NodeCell::default(), comm, yields, in_place, scratch: RefCell::default() }
+    }
+
+    /// Waits for what was begun.
+    fn wait<'a, D: ?Sized, S: Scope<'a>>(&self, mut request: Request<'a, D, S>) {
+        if !self.yields {
+            return request.wait_without_status();
+        }
+        while let Err(again) = request.test() {
+            request = again;
+            std::thread::yield_now();
+        }
     }
 
     fn reduce<T: Equivalence + Copy + Default>(&self, values: &mut [T], scratch: &mut Vec<T>, how: Reduce) {
@@ -112,7 +147,13 @@ impl Mpi {
             scratch.resize(scratch.len().max(values.len().min(MESSAGE)), T::default());
             for piece in values.chunks_mut(MESSAGE) {
                 let result = &mut scratch[..piece.len()];
-                self.comm.all_reduce_into(&*piece, result, operation);
+                if self.yields {
+                    scope(|scope| {
+                        self.wait(self.comm.immediate_all_reduce_into(scope, &*piece, &mut *result, operation));
+                    });
+                } else {
+                    self.comm.all_reduce_into(&*piece, result, operation);
+                }
                 piece.copy_from_slice(result);
             }
             return;
@@ -135,7 +176,12 @@ impl Mpi {
 
     fn broadcast_slice<T: Equivalence>(&self, values: &mut [T], root: usize) {
         for piece in values.chunks_mut(MESSAGE) {
-            self.comm.process_at_rank(root as i32).broadcast_into(piece);
+            let root = self.comm.process_at_rank(root as i32);
+            if self.yields {
+                scope(|scope| self.wait(root.immediate_broadcast_into(scope, piece)));
+            } else {
+                root.broadcast_into(piece);
+            }
         }
     }
 
@@ -150,7 +196,19 @@ impl Mpi {
             sent += mine.len();
             let starts = starts(&counts);
             let mut into = gets.then(|| PartitionMut::new(&mut receive[window], &counts[..], &starts[..]));
-            match (root.map(|root| self.comm.process_at_rank(root as i32)), &mut into) {
+            let root = root.map(|root| self.comm.process_at_rank(root as i32));
+            if self.yields {
+                scope(|scope| match (&root, &mut into) {
+                    (Some(root), Some(into)) => {
+                        self.wait(root.immediate_gather_varcount_into_root(scope, mine, into));
+                    }
+                    (Some(root), None) => self.wait(root.immediate_gather_varcount_into(scope, mine)),
+                    (None, Some(into)) => self.wait(self.comm.immediate_all_gather_varcount_into(scope, mine, into)),
+                    (None, None) => unreachable!("without a root everybody gets all"),
+                });
+                continue;
+            }
+            match (root, &mut into) {
                 (Some(root), Some(into)) => root.gather_varcount_into_root(mine, into),
                 (Some(root), None) => root.gather_varcount_into(mine),
                 (None, Some(into)) => self.comm.all_gather_varcount_into(mine, into),
@@ -170,14 +228,18 @@ impl Mpi {
         let (send_starts, receive_starts) = (starts(&send_counts), starts(&counts));
         let from = Partition::new(send, &send_counts[..], &send_starts[..]);
         let mut to = PartitionMut::new(receive, &counts[..], &receive_starts[..]);
-        self.comm.all_to_all_varcount_into(&from, &mut to);
+        if self.yields {
+            scope(|scope| self.wait(self.comm.immediate_all_to_all_varcount_into(scope, &from, &mut to)));
+        } else {
+            self.comm.all_to_all_varcount_into(&from, &mut to);
+        }
     }
 
     /// Long ones go in pieces. Receives are ready before anything is sent, so that nothing is kept elsewhere on the way.
     fn message_slices<T: Equivalence>(&self, send: &[T], to: &[Message], receive: &mut [T], from: &[Message]) {
         let rises = from.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start);
         assert!(rises, "messages: what is received does not lie one behind the other");
-        mpi::request::scope(|scope| {
+        scope(|scope| {
             let mut requests = Vec::with_capacity(to.len() + from.len());
             let (mut rest, mut at) = (receive, 0);
             for Message { rank, range } in from {
@@ -192,7 +254,7 @@ impl Mpi {
                 requests.extend(pieces.map(|piece| target.immediate_send(scope, piece)));
             }
             for request in requests {
-                request.wait_without_status();
+                self.wait(request);
             }
         });
     }
@@ -286,12 +348,18 @@ impl Comm for Mpi {
     }
     fn barrier(&self) {
         let _waits = signs::waiting();
-        self.comm.barrier();
+        if self.yields {
+            self.wait(self.comm.immediate_barrier());
+        } else {
+            self.comm.barrier();
+        }
     }
     fn split(&self, colour: Option<usize>, key: usize) -> Option<Rc<dyn Comm>> {
         let _waits = signs::waiting();
         let colour = colour.map_or_else(Color::undefined, |colour| Color::with_value(colour as i32));
-        self.comm.split_by_color_with_key(colour, key as i32).map(|comm| Rc::new(Mpi::new(comm)) as Rc<dyn Comm>)
+        self.comm
+            .split_by_color_with_key(colour, key as i32)
+            .map(|comm| Rc::new(Mpi::new(comm, self.yields)) as Rc<dyn Comm>)
     }
     fn abort(&self, status: i32) -> ! {
         self.comm.abort(status)

@@ -5,10 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// Words for the cores that a rank may run on, a bit each.
 const CORE_WORDS: usize = 32;
 /// What a rank tells: a hash of its host's name, the cores it may count on, and which.
-pub(super) const FACTS: usize = 2 + CORE_WORDS;
+pub(in crate::comm) const FACTS: usize = 2 + CORE_WORDS;
 
 /// The facts of this rank.
-pub(super) fn facts(host: &str) -> [u64; FACTS] {
+pub(in crate::comm) fn facts(host: &str) -> [u64; FACTS] {
     let mut hasher = DefaultHasher::new();
     host.hash(&mut hasher);
     let mut facts = [0; FACTS];
@@ -24,7 +24,7 @@ pub(super) fn facts(host: &str) -> [u64; FACTS] {
 }
 
 /// The cores that some ranks of one host have together: those that any of them may run on, unless a quota allows less.
-pub(super) fn cores(ranks: &[&[u64]]) -> usize {
+pub(in crate::comm) fn cores(ranks: &[&[u64]]) -> usize {
     let union = |word: usize| ranks.iter().fold(0, |union, facts| union | facts[2 + word]);
     let together: u32 = (0..CORE_WORDS).map(|word| union(word).count_ones()).sum();
     let most_alone = ranks.iter().map(|facts| facts[1] as usize).max().unwrap_or(1);

@@ -28,6 +28,8 @@ mod sum;
 mod tests;
 
 pub(crate) use buffer::Buffer;
+#[cfg(feature = "mpi")]
+pub(super) use facts::{FACTS, cores, facts};
 pub(crate) use node::Node;
 pub use node::NodeCell;
 pub(crate) use slot::Slot;
