@@ -7,7 +7,7 @@ help() {
     cat <<'HELP'
 Runs a program under one mpirun across two hosts, `alpha` and `beta`, which are made on this computer.
 
-    scripts/two-hosts.sh [-n RANKS] [--delay MS] [--loss PERCENT] [--cut-after S] -- PROGRAM ARGUMENTS
+    scripts/two-hosts.sh [-n RANKS] [--delay MS] [--loss PERCENT] [--cut-after S] [--own-cores] -- PROGRAM ARGUMENTS
 
     scripts/two-hosts.sh -n 4 --delay 1 -- target/release/stackphys demo --out out/demo
 
@@ -15,10 +15,11 @@ Runs a program under one mpirun across two hosts, `alpha` and `beta`, which are 
 --delay MS      Each message takes so many milliseconds longer, either way.
 --loss PERCENT  So much of what is sent is lost, and sent again by TCP.
 --cut-after S   After so many seconds the two no longer reach each other.
+--own-cores     Half of the cores are those of alpha, half those of beta, as hosts have it: to measure. Otherwise both have all.
 
 A host is a network namespace with a name, a /dev/shm and shared memory of its own; files are the same on both. A pair of
 virtual network devices joins them (10.77.0.1 and 10.77.0.2), nothing else does. All is gone when the program has ended;
-several such pairs at a time do not see each other. Where the kernel has no netem, a program delays and loses packets. They share the cores of this computer, so ranks yield when they wait.
+several such pairs at a time do not see each other. Where the kernel has no netem, a program delays and loses packets. There are more ranks than cores, so they yield when they wait.
 
 Needs Linux, root, and `ip` and `tc` (Debian: iproute2); without netem python3. Works with Open MPI; MPICH is started, but its UCX has not found the other host yet. MPIRUN=... names another mpirun.
 Exit status: that of mpirun; 3 if the hosts cannot be made here.
@@ -36,7 +37,7 @@ number() { # option, value
     esac
 }
 
-ranks=2 delay='' loss='' cut=''
+ranks=2 delay='' loss='' cut='' own_cores=''
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) help; exit 0 ;;
@@ -44,6 +45,7 @@ while [ $# -gt 0 ]; do
         --delay) delay=${2:-}; number --delay "$delay"; shift 2 ;;
         --loss) loss=${2:-}; number --loss "$loss"; shift 2 ;;
         --cut-after) cut=${2:-}; number --cut-after "$cut"; shift 2 ;;
+        --own-cores) own_cores=yes; shift ;;
         --) shift; break ;;
         *) fail "unknown argument '$1'; the program goes after --, see --help" ;;
     esac
@@ -51,7 +53,7 @@ done
 [ $# -gt 0 ] || fail "nothing to run, see --help"
 
 export PATH="$PATH:/usr/sbin:/sbin"
-for tool in ip tc unshare nsenter setpriv; do
+for tool in ip tc unshare nsenter setpriv taskset; do
     command -v "$tool" >/dev/null 2>&1 || fail "there is no $tool here; scripts/install-deps.sh --with-cluster-tests installs it" 3
 done
 [ "$(id -u)" -eq 0 ] || fail "needs root, for network namespaces" 3
@@ -83,13 +85,25 @@ inhabitants() { # processes in the network of a holder
 trap cleanup EXIT
 
 printf '127.0.0.1 localhost\n10.77.0.1 alpha\n10.77.0.2 beta\n' >"$folder/hosts"
+cores=$(getconf _NPROCESSORS_ONLN)
+declare -A own=([alpha]="0-$((cores - 1))" [beta]="0-$((cores - 1))")
+if [ -n "$own_cores" ]; then
+    [ "$cores" -gt 1 ] || fail "--own-cores needs two cores at least"
+    own=([alpha]="0-$((cores / 2 - 1))" [beta]="$((cores / 2))-$((cores - 1))")
+fi
+for host in "${hosts[@]}"; do
+    # what a host says of its processors
+    awk -v first="${own[$host]%-*}" -v last="${own[$host]#*-}" \
+        '/^processor/ { here = $3 >= first && $3 <= last } here' /proc/cpuinfo >"$folder/$host.cpuinfo"
+done
 for host in "${hosts[@]}"; do
     # its own /etc/hosts too: the names lead to the pair and nowhere else
     # shellcheck disable=SC2016 # expanded there
-    setpriv --pdeathsig KILL unshare --net --uts --ipc --mount --propagation private bash -c '
+    setpriv --pdeathsig KILL taskset -c "${own[$host]}" unshare --net --uts --ipc --mount --propagation private bash -c '
         trap "" INT TERM # meant for mpirun, which still needs the hosts to end well
         echo 5 >/proc/sys/net/ipv4/tcp_retries2 # what is under way when a host goes is given up after 13 s, not 15 minutes
-        hostname "$1" && mount -t tmpfs tmpfs /dev/shm && mount --bind "$2/hosts" /etc/hosts && ip link set lo up &&
+        hostname "$1" && mount -t tmpfs tmpfs /dev/shm && mount --bind "$2/hosts" /etc/hosts &&
+        mount --bind "$2/$1.cpuinfo" /proc/cpuinfo && ip link set lo up &&
         : >"$2/$1.ready" && exec sleep infinity' host "$host" "$folder" &
     holder[$host]=$!
     disown # its end is no news
@@ -143,7 +157,9 @@ done
 cat >"$folder/reach" <<REACH
 #!/usr/bin/env bash
 while [ ! -e "$folder/\$1.ready" ]; do shift; done
-exec nsenter --net --uts --ipc --mount --target "\$(cat "$folder/\$1")" bash -c "\${*:2}"
+holder=\$(cat "$folder/\$1")
+cores=\$(taskset -pc "\$holder")
+exec nsenter --net --uts --ipc --mount --target "\$holder" taskset -c "\${cores##* }" bash -c "\${*:2}"
 REACH
 chmod +x "$folder/reach"
 

@@ -18,8 +18,9 @@ use crate::io;
 use crate::scalar::Scalar;
 use crate::space::Space;
 
-/// Bytes of the vectors that are measured.
-const LENGTHS: [usize; 7] = [24, 512, 8 << 10, 64 << 10, 512 << 10, 2 << 20, 8 << 20];
+/// Bytes of the vectors that are measured. Close to each other where libraries go from one way to send to another.
+const LENGTHS: [usize; 11] =
+    [24, 512, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 2 << 20, 8 << 20];
 /// Bytes of the messages between two ranks.
 const MESSAGES: [usize; 2] = [8, 4 << 20];
 /// Batches of which the median is taken.
@@ -190,15 +191,15 @@ fn tell(model: &Model) {
     }
 }
 
-/// Adds to the model file what operators and vectors of a job take. Each rank works on its share by itself, all at the same
-/// time, as in an iteration, but sends nothing.
+/// Adds to the model file what operators and vectors of a job take. Each rank works on its share by itself, all that have cores
+/// at the same time, as in an iteration, but sends nothing.
 fn operators(context: &Context, args: &BenchOperatorsArgs) -> Result<Ending, Error> {
     let team = Team::new(context.comm.clone());
     let job = read_job(context, &team, &read_config(&args.job.config), &args.job.common)?;
     let mut model = team.from_rank_0(|| Model::read(&args.out))?;
     let threads = start_threads(context, &job);
     let resolved = Resolved::open(&team, &job, &args.job.common)?;
-    let [per_cost, per_byte] = with_scalar!(job, S => unit_times::<S>(&team, &resolved))?;
+    let [per_cost, per_byte] = with_scalar!(job, S => unit_times::<S>(&team, &resolved, threads))?;
     model.operators = Some(Operators {
         config: args.job.config.display().to_string(),
         ranks: team.size(),
@@ -217,11 +218,22 @@ fn operators(context: &Context, args: &BenchOperatorsArgs) -> Result<Ending, Err
 }
 
 /// Seconds in operators for a unit of cost, and seconds in the rest of an iteration for a byte of a vector of the model: of the
-/// slowest rank. Collective: yes.
-fn unit_times<S: Scalar>(team: &Team, resolved: &Resolved) -> Result<[f64; 2], Error> {
+/// slowest rank. Where a host has more threads than cores its ranks are measured one after the other, each as if it had its
+/// cores to itself: that they take turns is counted by the model. Collective: yes.
+fn unit_times<S: Scalar>(team: &Team, resolved: &Resolved, threads: usize) -> Result<[f64; 2], Error> {
     let plan = team.agree(resolved.plan::<S>(team.size()).map_err(|fault| fault.in_phase(Phase::Plan)))?;
     let share = Share::of(resolved, &plan, team.rank());
-    let measured = if share.is_empty() { Ok([0.0, 0.0]) } else { share.unit_times::<S>(STEPS) };
+    let hosts = Hosts::named(&team.hosts(), Through::Messages);
+    let [at_once] = team.min([(cores_of_host() / threads).max(1) as f64]);
+    let at_once = at_once as usize;
+    let before = hosts.ranks_of(hosts.of(team.rank())).take_while(|rank| *rank < team.rank()).count();
+    let mut measured = Ok([0.0, 0.0]);
+    for turn in 0..hosts.most().div_ceil(at_once) {
+        if turn == before / at_once && !share.is_empty() {
+            measured = share.unit_times::<S>(STEPS);
+        }
+        team.barrier();
+    }
     let [per_cost, per_byte] = team.agree(measured)?;
     Ok(team.max([per_cost, per_byte]))
 }
