@@ -43,7 +43,8 @@ pub fn check_all(tally: &mut Tally) {
     for (ranks, through) in [(2, "messages"), (4, "shared_and_messages")] {
         check(format!("sums of {ranks} ranks of two hosts go by {through}"), shared(ranks, through));
     }
-    check("a host that is cut off ends the job".into(), cut_off());
+    check("a host that is cut off ends the job".into(), launcher_notices());
+    check("a host that is cut off is named by the ranks".into(), ranks_notice());
 }
 
 fn told(holds: bool, text: String) -> Result<(), String> {
@@ -102,16 +103,37 @@ fn shared(ranks: usize, through: &str) -> Result<(), String> {
     told(error < 1e-5, format!("x.npy differs by {error}"))
 }
 
-/// Within the half minute that Open MPI is given here, and with another status than 0.
-fn cut_off() -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+/// A job that runs until the hosts no longer reach each other, with its results in `folder`.
+fn cut_off(folder: &Path, cut_after: &str, sets: &[&str]) -> (Option<i32>, String, Duration) {
     let program = Path::new(env!("CARGO_BIN_EXE_stackphys"));
-    let out = folder.path().join("out").display().to_string();
-    let long = "solve.method={ kind = \"landweber\", max_iter = 100000000 }";
-    let arguments = ["demo", "--set", long, "--out", &out].map(String::from);
-    let (status, text, took) = two_hosts(2, &["--cut-after", "3"], program, &arguments);
+    let out = folder.display().to_string();
+    let endless = "solve.method={ kind = \"landweber\", max_iter = 100000000 }";
+    let sets = sets.iter().chain([&endless]).flat_map(|set| ["--set", set]);
+    let arguments: Vec<String> = ["demo", "--out", &out].into_iter().chain(sets).map(String::from).collect();
+    two_hosts(2, &["--cut-after", cut_after], program, &arguments)
+}
+
+/// Within the half minute that Open MPI is given here, and with another status than 0.
+fn launcher_notices() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+    let (status, text, took) = cut_off(folder.path(), "3", &[]);
     let ended = status.is_some_and(|status| status != 0) && took < Duration::from_secs(60);
     told(ended, format!("status {status:?} after {took:?}\n{text}"))
+}
+
+/// Before the launcher does, and by name; what was kept until then is whole.
+fn ranks_notice() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+    let sets = ["limits.silence_s=3", "checkpoint.every_iterations=100"];
+    let (status, text, took) = cut_off(folder.path(), "6", &sets);
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error:")).collect();
+    let named = matches!(errors[..], [one] if one.contains("rank 1 on host beta") && one.contains("no sign of life"));
+    let ended = status.is_some_and(|status| status != 0) && took < Duration::from_secs(40);
+    told(ended && named, format!("status {status:?} after {took:?}\n{text}"))?;
+    let mut resume = Command::new(env!("CARGO_BIN_EXE_stackphys"));
+    resume.arg("resume").arg(folder.path()).args(["--set", "solve.method.max_iter=1"]);
+    let resumed = resume.output().map_err(|why| why.to_string())?;
+    told(resumed.status.success(), String::from_utf8_lossy(&resumed.stderr).into_owned())
 }
 
 /// Status, output and duration of a program on a number of ranks. Without a status it was still running at the limit.
