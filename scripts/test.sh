@@ -1,7 +1,18 @@
 #!/usr/bin/env bash
 # All checks, as CI runs them. Stops at the first stage that fails. Tells the time of each stage.
+# They are built with some optimisation and all of Rust's own checks; --release tests what is run in earnest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+profile=()
+case "${1:-}" in
+    --release) profile=(--release) ;;
+    '') ;;
+    *)
+        echo "test.sh: unknown option '$1', expected --release or none" >&2
+        exit 2
+        ;;
+esac
 
 ./scripts/install-deps.sh
 source ./scripts/env.sh
@@ -31,16 +42,17 @@ stage() { # title, command ...
     printf '== %s: passed, %d s\n' "$title" "$took"
 }
 
+# ${profile[@]+…}: an empty list counts as unset in older bash.
 stage "format" cargo fmt --check
-stage "lints" cargo clippy --release --all-targets -- -D warnings
-stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --release
-stage "tests" cargo test --release
+stage "lints" cargo clippy ${profile[@]+"${profile[@]}"} --all-targets -- -D warnings
+stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc ${profile[@]+"${profile[@]}"} --no-deps
 # Without MPI and HDF5 everything must build; what they are for is the program and the library's own parts, so these run.
-stage "lints without MPI and HDF5" cargo clippy --release --no-default-features --features openblas-system --all-targets -- -D warnings
-stage "tests without MPI and HDF5" cargo test --release --no-default-features --features openblas-system --lib \
+# Before the tests with both, so that these leave the program that knows MPI.
+without=(--no-default-features --features openblas-system)
+stage "lints without MPI and HDF5" cargo clippy ${profile[@]+"${profile[@]}"} "${without[@]}" --all-targets -- -D warnings
+stage "tests without MPI and HDF5" cargo test ${profile[@]+"${profile[@]}"} "${without[@]}" --lib \
     --test bad_input --test cli --test configs --test examples
-# That last stage has left its own binary at target/release/stackphys, under which mpirun would start N lone processes.
-stage "binary" cargo build --release
+stage "tests" cargo test ${profile[@]+"${profile[@]}"}
 
 printf '\nAll passed.\n'
 printf '%s\n' "${times[@]}"
