@@ -51,7 +51,7 @@ stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc ${profile[@]+"${p
 without=(--no-default-features --features openblas-system)
 stage "lints without MPI and HDF5" cargo clippy ${profile[@]+"${profile[@]}"} "${without[@]}" --all-targets -- -D warnings
 stage "tests without MPI and HDF5" cargo test ${profile[@]+"${profile[@]}"} "${without[@]}" --lib \
-    --test bad_input --test cli --test configs --test examples
+    --test bad_input --test cli --test configs
 stage "tests" cargo test ${profile[@]+"${profile[@]}"}
 
 printf '\nAll passed.\n'
