@@ -14,6 +14,8 @@ Measures stackphys and, where they are installed, its rivals, in the same run; p
     reduce   sums over 2 ranks, by messages and in shared memory; a CG iteration, against one by hand on rsmpi;
              a stack of matrices with ordered sums rivals: PyLops-MPI, PETSc (for the matrices)
     blur     16 blurs of one image on 2 ranks      rival: DeepInverse
+    mri      32 coils on 2 ranks                   rival: DeepInverse
+    nufft    a million places on no grid, one thread   rival: FINUFFT
     checkpoint   one gigabyte by 2 ranks             rival: dd
     plan     the plan of 100,000 tiles on 10,000 ranks, and the memory that it holds
 
@@ -22,7 +24,7 @@ if nothing else runs: 2 ranks wait for each other and want a core each. Takes so
 
 The rivals' programs are those of $STACKPHYS_BENCH (default: ../shared/bench), run by $PEERS_PYTHON (default:
 .venv-peers/bin/python). To make that (DeepInverse brings PyTorch, some gigabytes):
-    python3 -m venv .venv-peers && .venv-peers/bin/pip install numpy scipy astra-toolbox mpi4py pylops pylops-mpi deepinv
+    python3 -m venv .venv-peers && .venv-peers/bin/pip install numpy scipy astra-toolbox mpi4py pylops pylops-mpi deepinv finufft
 PETSc is the system's, run by the system's Python: apt-get install python3-petsc4py
 A rival that is missing or fails is left out.
 All figures, one JSON object on a line, are kept in out/bench/figures.jsonl.
@@ -34,11 +36,11 @@ case "${1:-}" in
     -*) echo "bench.sh: unknown option '$1', see --help" >&2; exit 2 ;;
 esac
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(ct lanes reduce blur checkpoint plan)
+[ ${#cases[@]} -gt 0 ] || cases=(ct lanes reduce blur mri nufft checkpoint plan)
 for name in "${cases[@]}"; do
     case "$name" in
-        ct | lanes | reduce | blur | checkpoint | plan) ;;
-        *) echo "bench.sh: unknown case '$name', expected ct, lanes, reduce, blur, checkpoint or plan" >&2; exit 2 ;;
+        ct | lanes | reduce | blur | mri | nufft | checkpoint | plan) ;;
+        *) echo "bench.sh: unknown case '$name', expected ct, lanes, reduce, blur, mri, nufft, checkpoint or plan" >&2; exit 2 ;;
     esac
 done
 
@@ -52,9 +54,10 @@ figures=out/bench/figures.jsonl
 # Only the figures: cargo and the rivals may say other things too.
 keep() { tee /dev/stderr | grep '^{' >>"$figures"; }
 
-# One rival: its name, its program, and how to run that.
+# One rival: its name, its program (of the folder of peers, or by its path), and how to run that.
 rival() {
     local who=$1 program=$peers/$2
+    [[ $2 == */* ]] && program=$2
     shift 2
     if ! command -v "$1" >/dev/null 2>&1; then
         echo "== without $who: there is no $1 (see --help)" >&2
@@ -81,6 +84,11 @@ for name in "${cases[@]}"; do
             rival DeepInverse peer_deepinv.py \
                 "$python" -m torch.distributed.run --nproc_per_node=2 PROGRAM blur
             ;;
+        mri)
+            rival DeepInverse peer_deepinv.py \
+                "$python" -m torch.distributed.run --nproc_per_node=2 PROGRAM mri
+            ;;
+        nufft) rival FINUFFT benches/peer_nufft.py "$python" PROGRAM ;;
     esac
 done
 

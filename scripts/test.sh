@@ -46,11 +46,11 @@ stage() { # title, command ...
 stage "format" cargo fmt --check
 stage "lints" cargo clippy ${profile[@]+"${profile[@]}"} --all-targets -- -D warnings
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc ${profile[@]+"${profile[@]}"} --no-deps
-# Without MPI and HDF5 everything must build; what they are for is the program and the library's own parts, so these run.
+# Without MPI and HDF5 everything must build; what they are for is the program, so its tests run.
 # Before the tests with both, so that these leave the program that knows MPI.
 without=(--no-default-features --features openblas-system)
 stage "lints without MPI and HDF5" cargo clippy ${profile[@]+"${profile[@]}"} "${without[@]}" --all-targets -- -D warnings
-stage "tests without MPI and HDF5" cargo test ${profile[@]+"${profile[@]}"} "${without[@]}" --lib \
+stage "tests without MPI and HDF5" cargo test ${profile[@]+"${profile[@]}"} "${without[@]}" \
     --test bad_input --test cli --test configs
 stage "tests" cargo test ${profile[@]+"${profile[@]}"}
 

@@ -98,12 +98,14 @@ pub mod operator;
 pub mod physics;
 pub mod random;
 mod range;
+mod real_fourier;
 pub mod recon;
 pub mod scalar;
 pub mod solver;
 pub mod space;
 pub mod stack;
 pub mod testing;
+mod threads;
 
 pub use error::{Error, Fault};
 pub use scalar::Scalar;

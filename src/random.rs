@@ -69,6 +69,20 @@ impl Stream {
         }
     }
 
+    /// Signs ±1 with equal chances for the indices `first_index`, `first_index + 1`, …: one bit of the key stream each, so a
+    /// stream is for signs or for other numbers, not for both.
+    pub fn fill_signs<S: Scalar>(&self, first_index: u64, values: &mut [S]) {
+        let mut generator = self.generator.clone();
+        generator.set_word_pos(u128::from(first_index / 32));
+        let mut word = generator.next_u32();
+        for (index, value) in (first_index..).zip(values) {
+            if index != first_index && index.is_multiple_of(32) {
+                word = generator.next_u32();
+            }
+            *value = S::from_f64(if word >> (index % 32) & 1 == 0 { 1.0 } else { -1.0 });
+        }
+    }
+
     /// A generator of its own for one index, for distributions that need an unknown count of numbers.
     pub fn generator(&self, index: u64) -> impl Rng + use<> {
         ChaCha8Rng::seed_from_u64(self.at(index).next_u64())
@@ -119,6 +133,22 @@ mod tests {
         let half = std::f64::consts::FRAC_1_SQRT_2;
         assert_eq!(complex[39], Complex::new(a * half, b * half));
         stream.normal(u64::MAX); // any index is valid
+    }
+
+    #[test]
+    fn signs_are_fair_and_any_part_is_the_same_part_of_the_whole() {
+        let stream = Stream::new(7, 4);
+        let mut whole = vec![0.0f64; 100_000];
+        stream.fill_signs(0, &mut whole);
+        assert!(whole.iter().all(|sign| sign.abs() == 1.0));
+        assert!(whole.iter().sum::<f64>().abs() < 4.0 * 100_000.0_f64.sqrt());
+        let neighbours: f64 = whole.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        assert!(neighbours.abs() < 4.0 * 100_000.0_f64.sqrt());
+        for first in [0, 1, 31, 32, 33, 64, 12345] {
+            let mut part = vec![0.0f64; 100];
+            stream.fill_signs(first as u64, &mut part);
+            assert_eq!(part, whole[first..first + 100]);
+        }
     }
 
     #[test]

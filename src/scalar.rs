@@ -12,7 +12,8 @@ use ndarray_npy::{ReadableElement, WritableElement};
 use num_complex::Complex;
 
 use crate::comm::{Buf, BufMut};
-use crate::fourier::{Fourier, Transform};
+use crate::fourier::{Along, Fourier, Plan, Planned, Transform};
+use crate::real_fourier::{RealFourier, RealTransform};
 
 mod sealed {
     pub trait Sealed {}
@@ -102,6 +103,12 @@ pub trait Real: Scalar<Real = Self> + PartialOrd {
     /// The Fourier transform of complex arrays of these numbers.
     #[doc(hidden)]
     fn fourier(sizes: &[usize]) -> Box<dyn Fourier<Self>>;
+    /// The Fourier transform of real arrays of these numbers.
+    #[doc(hidden)]
+    fn real_fourier(sizes: &[usize]) -> Box<dyn RealFourier<Self>>;
+    /// The Fourier transform of complex arrays, as a plan that threads share.
+    #[doc(hidden)]
+    fn fourier_plan(dims: &[Along]) -> Box<dyn Planned<Self>>;
     /// Real numbers as a buffer that can be sent.
     fn real_buf(values: &[Self]) -> Buf<'_>;
     /// Real numbers as a buffer that can be received into.
@@ -144,6 +151,12 @@ macro_rules! real_scalar {
             fn fourier(sizes: &[usize]) -> Box<dyn Fourier<Self>> {
                 Box::new(Transform::new(sizes))
             }
+            fn real_fourier(sizes: &[usize]) -> Box<dyn RealFourier<Self>> {
+                Box::new(RealTransform::new(sizes))
+            }
+            fn fourier_plan(dims: &[Along]) -> Box<dyn Planned<Self>> {
+                Box::new(Plan::new(dims))
+            }
             fn real_buf(values: &[Self]) -> Buf<'_> {
                 Buf::$variant(values)
             }
@@ -184,3 +197,12 @@ macro_rules! real_scalar {
 
 real_scalar!(f32, "f32", F32);
 real_scalar!(f64, "f64", F64);
+
+/// The same memory as complex numbers. The scalar must be complex: operators that use this are made for no other.
+pub(crate) fn complex<S: Scalar>(values: &[S]) -> &[Complex<S::Real>] {
+    bytemuck::cast_slice(values)
+}
+/// The same memory as complex numbers, to be changed.
+pub(crate) fn complex_mut<S: Scalar>(values: &mut [S]) -> &mut [Complex<S::Real>] {
+    bytemuck::cast_slice_mut(values)
+}

@@ -5,6 +5,7 @@
 mod common;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use common::{Boxed, operators};
 use ndarray::Array2;
@@ -69,31 +70,26 @@ fn each_adjoint_is_the_conjugate_transpose_of_the_matrix() {
     each_scalar!(check);
 }
 
-/// `count` copies of an operator of the table as a stack.
-fn copies<S: Scalar>(comm: &Rc<dyn Comm>, which: usize, count: usize, options: PlanOptions) -> Stack<S> {
-    let make = || -> Boxed<S> { operators::<S>().swap_remove(which).1 };
-    let factory = FromFn::new(
-        count,
-        |index| {
-            let operator = make();
-            Ok(Description::new(format!("copy {index}"), operator.domain().clone(), operator.range().clone()))
-        },
-        |_| Ok(make()),
-    );
+/// `count` times an operator as a stack.
+fn times<S: Scalar>(comm: &Rc<dyn Comm>, operator: &Arc<Boxed<S>>, count: usize, options: PlanOptions) -> Stack<S> {
+    let (domain, range) = (operator.domain(), operator.range());
+    let describe = |index| Ok(Description::new(format!("copy {index}"), domain.clone(), range.clone()));
+    let factory = FromFn::new(count, describe, |_| Ok(Box::new(operator.clone()) as _));
     Stack::build(Team::new(comm.clone()), &factory, options).unwrap()
 }
 
 #[test]
 fn stacks_of_each_operator_pass_the_dot_test_on_any_ranks() {
     fn check<S: Scalar>(comm: &Rc<dyn Comm>) {
-        for (which, (name, _)) in operators::<S>().into_iter().enumerate() {
+        for (name, operator) in operators::<S>() {
+            let operator = Arc::new(operator);
             for (count, assignment, summation) in [
                 (1, Assignment::Contiguous, Summation::Fast),
                 (5, Assignment::Contiguous, Summation::Ordered),
                 (3, Assignment::RoundRobin, Summation::Fast),
             ] {
-                let stack =
-                    copies::<S>(comm, which, count, PlanOptions { assignment, summation, ..PlanOptions::default() });
+                let options = PlanOptions { assignment, summation, ..PlanOptions::default() };
+                let stack = times(comm, &operator, count, options);
                 let tests = stack_dot_tests(&stack, 11).unwrap();
                 assert_eq!(tests.map(|(what, _)| what), ["A", "AᴴA", "AAᴴ"]);
                 for (what, test) in tests {

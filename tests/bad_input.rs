@@ -43,11 +43,26 @@ fn case(name: &'static str) -> Case {
 fn dense(name: &'static str) -> Case {
     case(name)
         .change(r#"path = "scan.npy", dims = ["angle", "column"]"#, r#"path = "six.npy", dims = ["row"]"#)
-        .change(
-            r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
-            r#"{ kind = "dense", path = "matrix.npy" }"#,
-        )
+        .change(PARALLEL, r#"{ kind = "dense", path = "matrix.npy" }"#)
         .change(r#"{ angle = { parts = 3, order = "interleaved" } }"#, "{ row = { parts = 2 } }")
+}
+
+/// The job's operator replaced.
+const PARALLEL: &str =
+    r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#;
+
+/// The same with a fan beam of such distances.
+fn fan(name: &'static str, distances: &str) -> Case {
+    let operator = format!("{{ kind = \"fan_ct\", angles_deg = {{ start = 0, stop = 360, count = 9 }}, {distances} }}");
+    case(name).change(PARALLEL, operator.leak())
+}
+
+/// The same with a geometry given view by view.
+fn vectors(name: &'static str, vectors: &str) -> Case {
+    case(name)
+        .change(PARALLEL, format!("{{ kind = \"vector_ct\", vectors = {vectors} }}").leak())
+        .change(", order = \"interleaved\"", "")
+        .change("parts = 3", "parts = 1")
 }
 
 impl Case {
@@ -92,7 +107,21 @@ fn good_data(folder: &Path) {
     write(folder, "scan.npy", &sinogram());
     write(folder, "matrix.npy", &Array2::from_shape_fn((6, 144), |(i, j)| f64::from((i * 31 + j * 17) as u32 % 11)));
     write(folder, "six.npy", &ndarray::Array1::<f64>::ones(6));
+    write(folder, "one.npy", &Array2::<f64>::ones((1, 17)));
     write(folder, "image.npy", &Array2::<f64>::ones((12, 12)));
+}
+
+fn kernels_and_masks(folder: &Path) {
+    good_data(folder);
+    write(folder, "even.npy", &Array2::<f64>::ones((4, 3)));
+    write(folder, "nothing.npy", &Array2::<f64>::zeros((12, 12)));
+    write(folder, "half.npy", &Array2::<f64>::from_elem((12, 12), 0.5));
+}
+
+fn matrix_market(folder: &Path, text: &str) {
+    good_data(folder);
+    std::fs::write(folder.join("matrix.mtx"), format!("%%MatrixMarket matrix coordinate real general\n{text}"))
+        .unwrap();
 }
 
 fn sinogram() -> Array2<f32> {
@@ -392,14 +421,133 @@ fn what_does_not_fit_is_told() {
             .says("terms.scan.operator: `sigma`: expected a finite number of pixels from 0 on, got -2 for dim `x`")
             .helps("standard deviation"),
         dense("a blur with another edge")
-            .set("operator={ kind = \"blur\", sigma = 1.0, padding = \"zero\" }")
+            .set("operator={ kind = \"blur\", sigma = 1.0, padding = \"mirror\" }")
             .set("split={}")
-            .says("terms.scan.operator.padding: unknown value `zero`")
+            .says("terms.scan.operator.padding: unknown value `mirror`")
             .helps("valid values: `circular`"),
+        dense("a kernel larger than the image")
+            .set("operator={ kind = \"blur\", kernel = { kind = \"box\", width = 13 } }")
+            .set("split={}")
+            .says("terms.scan.operator: the kernel is larger than the image: 13 pixels along dim `y`, which has 12")
+            .helps("smaller kernel")
+            .on(&[2, 3]),
+        dense("an even-sized kernel without a centre")
+            .data(kernels_and_masks)
+            .set("operator={ kind = \"blur\", kernel = { kind = \"file\", path = \"even.npy\" } }")
+            .set("split={}")
+            .says("terms.scan.operator: even.npy: the kernel has sizes [4, 3]: an even size has no middle pixel")
+            .helps("`center = [2, 1]`"),
+        dense("a mask that samples nothing")
+            .data(kernels_and_masks)
+            .set("operator={ kind = \"mask\", path = \"nothing.npy\" }")
+            .set("data.path=image.npy")
+            .set("data.dims=[\"y\", \"x\"]")
+            .set("split={}")
+            .says("terms.scan.operator: the mask samples nothing: all of (y=12, x=12) is 0 (nothing.npy)")
+            .helps("is it inverted?"),
+        dense("a mask of weights")
+            .data(kernels_and_masks)
+            .set("operator={ kind = \"mask\", path = \"half.npy\" }")
+            .set("data.path=image.npy")
+            .set("data.dims=[\"y\", \"x\"]")
+            .set("split={}")
+            .says("terms.scan.operator: `path`: half.npy holds 0.5, a mask has only 0 and 1")
+            .helps("operator `diagonal`"),
+        dense("more levels of wavelets than the size has")
+            .set("operator={ kind = \"wavelet\", wavelet = \"db2\", levels = 3 }")
+            .set("split={}")
+            .says("terms.scan.operator: `levels`: 3 levels do not fit dim `y`, whose size 12 can be halved 2 times")
+            .helps("fewer levels"),
+        dense("a wavelet that does not exist")
+            .set("operator={ kind = \"wavelet\", wavelet = \"db11\", levels = 1 }")
+            .set("split={}")
+            .says("terms.scan.operator: `wavelet`: there is no wavelet `db11`")
+            .helps("db1 to db10"),
+        dense("a factor that does not divide")
+            .set("operator={ kind = \"downsample\", factor = 5 }")
+            .set("split={}")
+            .says("terms.scan.operator: `factor`: 5 does not divide 12, the size of dim `y`")
+            .helps("multiples of the factor"),
+        dense("a sparse matrix that is truncated")
+            .data(|folder| matrix_market(folder, "6 144 3\n1 1 1\n2 2 2\n"))
+            .set("operator={ kind = \"sparse\", path = \"matrix.mtx\" }")
+            .says("terms.scan.operator: …matrix.mtx is truncated: its header says 3 entries, it has 2")
+            .helps("written completely")
+            .on(&[2, 3]),
+        dense("a sparse matrix with more entries than its header says")
+            .data(|folder| matrix_market(folder, "6 144 1\n1 1 1\n2 2 2\n"))
+            .set("operator={ kind = \"sparse\", path = \"matrix.mtx\" }")
+            .says("terms.scan.operator: …matrix.mtx line 4: the header says 1 entries, here is one more, got `2 2 2`")
+            .helps("Matrix Market"),
+        dense("a sparse matrix with an entry outside")
+            .data(|folder| matrix_market(folder, "6 144 1\n7 1 1\n"))
+            .set("operator={ kind = \"sparse\", path = \"matrix.mtx\" }")
+            .says("terms.scan.operator: …matrix.mtx line 3: expected a row from 1 to 6 and a column from 1 to 144")
+            .helps("Matrix Market"),
+        dense("a sparse matrix for another model")
+            .data(|folder| matrix_market(folder, "6 143 0\n"))
+            .set("operator={ kind = \"sparse\", path = \"matrix.mtx\" }")
+            .says("terms.scan.operator: `path`: matrix.mtx is a matrix of 6 × 143, expected 144 columns")
+            .helps("one column for each number of the model"),
         case("a phantom of negative noise")
             .set("data={ format = \"phantom\", name = \"shepp_logan\", noise = -0.1 }")
             .says("terms.scan.data: `noise` is -0.1, expected a finite number from 0 on")
             .helps("0.01"),
+        fan("a source inside the object", "source_to_center = 4, center_to_detector = 20")
+            .says("terms.scan.operator: `source_to_center`: expected the source outside of the object, in view 0 it is at x = 0.0, y = -4.0")
+            .helps("voxel_size"),
+        fan("a distance that is none", "source_to_center = -40, center_to_detector = 20")
+            .says("terms.scan.operator: `source_to_center` is -40, expected a finite number above 0")
+            .helps("opposite sides"),
+        fan("a fan without its detector", "source_to_center = 40")
+            .says("terms.scan.operator: missing key `center_to_detector`")
+            .helps("stackphys schema"),
+        fan("a distance by another name", "source_to_origin = 40, center_to_detector = 20")
+            .says("terms.scan.operator: unknown key `source_to_origin`")
+            .helps("`source_to_center`"),
+        vectors("views of other lengths", "[[0, -50, 0, 20, 1, 0], [50, 0, -20, 0, 0]]")
+            .says("terms.scan.operator: `vectors`: expected 6 numbers a view, got 5 in view 1")
+            .helps("an image the first three in x, y"),
+        vectors("too few views", "[[0, -50, 0, 20, 1, 0]]")
+            .says("terms.scan.operator: `vectors`: expected 9 views, the data's `angle` size, got 1")
+            .helps("one view for each projection"),
+        vectors("a view that is not a number", "[[0, -50, 0, 20, 1, nan]]")
+            .change("\"scan.npy\", dims", "\"one.npy\", dims")
+            .says("terms.scan.operator: `vectors`: view 0: not all numbers are finite")
+            .helps("from one column to the next"),
+        vectors("a detector without extent", "[[0, -50, 0, 20, 0, 0]]")
+            .change("\"scan.npy\", dims", "\"one.npy\", dims")
+            .says("terms.scan.operator: `vectors`: view 0: the directions of rows and columns are zero or parallel")
+            .helps("from one column to the next"),
+        dense("filtered back-projection of what is no scan")
+            .set("solve.method={ kind = \"fbp\" }")
+            .says("terms.scan.operator: filtered back-projection inverts sums along rays")
+            .helps("iterative method"),
+        case("filtered back-projection of a part of a turn")
+            .change("stop = 180.0", "stop = 90.0")
+            .set("solve.method={ kind = \"fbp\" }")
+            .says("terms.scan.operator: filtered back-projection: expected angles that cover 180°, there is a gap of 100.0°")
+            .helps("limited angles"),
+        case("a filter that is none")
+            .set("solve.method={ kind = \"fbp\", filter = \"ramp\" }")
+            .says("solve.method.filter: unknown value `ramp`")
+            .helps("`ram-lak`"),
+        case("a formula and a tolerance")
+            .set("solve.method={ kind = \"fbp\" }")
+            .set("solve.tolerance.relative_residual=0.1")
+            .says("solve.tolerance.relative_residual: the method does not know this number")
+            .helps("a formula does not iterate"),
+        case("a start by a formula that is none")
+            .set("solve.first_guess={ kind = \"fpb\" }")
+            .says("solve.first_guess.kind: unknown kind `fpb`")
+            .helps("`fbp`"),
+        dense("exact integrals of what has no rays")
+            .change(
+                r#"{ format = "npy", path = "six.npy", dims = ["row"] }"#,
+                r#"{ format = "phantom", name = "shepp_logan", projections = "analytic" }"#,
+            )
+            .says("terms.scan.data: `projections`: this operator has no rays")
+            .helps("leave it out"),
         case("a first guess that is missing")
             .set("solve.first_guess=nowhere.npy")
             .data(nan_in_scan) // the guess is looked at first
@@ -410,6 +558,101 @@ fn what_does_not_fit_is_told() {
             .data(nan_in_scan)
             .says("solve.first_guess: …six.npy…[6]")
             .helps("model"),
+    ]);
+}
+
+/// What goes wrong with the formats of each field's own people.
+#[test]
+fn what_is_wrong_with_a_format_is_told() {
+    /// A pair of BART's files of 9 × 17 numbers, with the header as given.
+    fn bart(folder: &Path, header: &str, big_endian: bool) {
+        let numbers = (0..2 * 9 * 17).map(|k| 0.1 * k as f32);
+        let bytes = numbers.flat_map(|number| if big_endian { number.to_be_bytes() } else { number.to_le_bytes() });
+        std::fs::write(folder.join("k.cfl"), bytes.collect::<Vec<u8>>()).unwrap();
+        std::fs::write(folder.join("k.hdr"), header).unwrap();
+    }
+    const HEADING: &str = "#time(UTC),T1,T2,U(lambda),V(lambda),Iamp(Jy),Iphase(d),Isigma(Jy)\n";
+    let radio = |name: &'static str| {
+        case(name)
+            .set("data={ format = \"eht-csv\", path = \"v.csv\" }")
+            .set("split={}")
+            .data(|folder| std::fs::write(folder.join("v.csv"), format!("{HEADING}0,A,B,1e9,2e9,1,0,0.1\n")).unwrap())
+    };
+    all_fail(&[
+        case("an unknown extension")
+            .set("operator={ kind = \"diagonal\", path = \"weights.xyz\" }")
+            .set("split={}")
+            .data(|folder| {
+                good_data(folder);
+                std::fs::write(folder.join("weights.xyz"), "?").unwrap();
+            })
+            .says("terms.scan.operator: …weights.xyz: expected a file of the format npy, npz, cfl…it has the extension `xyz`")
+            .helps("convert"),
+        case("a header that disagrees with the numbers")
+            .set("data={ format = \"cfl\", path = \"k.cfl\" }")
+            .data(|folder| bart(folder, "# Dimensions\n17 10 1\n", false))
+            .says("terms.scan.data: …k.cfl has 1224 bytes, the sizes [17, 10, 1] in its hdr file need 1360")
+            .helps("belong together"),
+        case("the wrong byte order")
+            .set("data={ format = \"cfl\", path = \"k.cfl\" }")
+            .data(|folder| bart(folder, "# Dimensions\n17 9 1\n", true))
+            .says("terms.scan.data: …k.cfl: the numbers are big-endian…expected little-endian")
+            .helps("swap the bytes"),
+        case("a pair of files of which one is missing")
+            .set("data={ format = \"cfl\", path = \"k.cfl\" }")
+            .data(|folder| {
+                bart(folder, "", false);
+                std::fs::remove_file(folder.join("k.hdr")).unwrap();
+            })
+            .says("terms.scan.data: cannot read …k.hdr: No such file")
+            .helps("both are needed"),
+        case("not an archive")
+            .set("data={ format = \"npz\", path = \"scan.npy\", dims = [\"angle\", \"column\"] }")
+            .says("terms.scan.data: …scan.npy is not an npz file")
+            .helps("numpy.savez"),
+        case("a damaged TIFF file")
+            .set("data={ format = \"tiff\", path = \"scan.tif\" }")
+            .data(|folder| std::fs::write(folder.join("scan.tif"), b"II*\0\x08\0\0\0\x09\0").unwrap())
+            .says("terms.scan.data: cannot read …scan.tif as TIFF")
+            .helps("completely"),
+        case("a version of TIFF that nobody knows")
+            .set("data={ format = \"tiff\", path = \"scan.tif\" }")
+            .data(|folder| std::fs::write(folder.join("scan.tif"), b"II\x07\0\x08\0\0\0\x09\0").unwrap())
+            .says("terms.scan.data: cannot read …scan.tif as TIFF")
+            .helps("completely"),
+        case("a picture that is none")
+            .set("data={ format = \"picture\", path = \"scan.png\" }")
+            .data(|folder| std::fs::write(folder.join("scan.png"), "GIF89a").unwrap())
+            .says("terms.scan.data: cannot read …scan.png as a picture")
+            .helps("completely"),
+        radio("a sigma below zero")
+            .data(|folder| std::fs::write(folder.join("v.csv"), format!("{HEADING}0,A,B,1,2,3,4,-5\n")).unwrap())
+            .set("operator={ kind = \"interferometer\", fov_uas = 100.0 }")
+            .says("terms.scan.data: v.csv:2: sigma is -5, expected a number above 0")
+            .helps("Isigma(Jy)"),
+        radio("no field of view")
+            .set("operator={ kind = \"interferometer\" }")
+            .says("terms.scan.operator: expected one of `fov_uas`, `fov_arcsec` and `fov_rad`, got none")
+            .helps("fov_uas = 128.0"),
+        case("visibilities without u and v")
+            .set("operator={ kind = \"interferometer\", fov_uas = 100.0 }")
+            .set("split={}")
+            .says("terms.scan.operator: `u` of the visibilities: none came with the data")
+            .helps("eht-csv"),
+        case("standard deviations that the data do not tell")
+            .set("fidelity={ kind = \"l2\", variance = \"data\" }")
+            .set("solve.method={ kind = \"gradient_descent\" }")
+            .says("terms.scan.fidelity: `variance = \"data\"`: the data tell no standard deviations")
+            .helps("a file of variances"),
+        radio("FITS that is none")
+            .set("data={ format = \"uvfits\", path = \"v.csv\" }")
+            .set("operator={ kind = \"interferometer\", fov_uas = 100.0 }")
+            .says("terms.scan.data: …v.csv ends within its header")
+            .helps("completely"),
+        case("a ring that is a head")
+            .set("data={ format = \"phantom\", name = \"shepp_logan\", ring = {} }")
+            .says("terms.scan.data: `ring` is for the phantom \"ring\"")
+            .helps("name = \"ring\""),
     ]);
 }
 
@@ -503,6 +746,105 @@ fn what_is_wrong_with_cuts_is_told() {
     ]);
 }
 
+/// Three coils on a grid of 12 × 12, all ones.
+fn good_k_space(folder: &Path) {
+    let ones = num_complex::Complex::new(1.0f32, 0.0);
+    write(folder, "kspace.npy", &ndarray::Array3::from_elem((3, 12, 12), ones));
+    write(folder, "maps.npy", &ndarray::Array3::from_elem((3, 12, 12), ones));
+    write(folder, "mask.npy", &Array2::<f32>::ones((12, 12)));
+    write(folder, "samples.npy", &Array2::from_elem((3, 5), ones));
+    write(folder, "places.npy", &Array2::from_elem((5, 2), 0.25));
+}
+
+/// Multi-coil MRI on a grid.
+fn mri(name: &'static str) -> Case {
+    case(name)
+        .change("x = 12 }", "x = 12 }\nscalar = \"complex_f32\"")
+        .change(
+            r#"path = "scan.npy", dims = ["angle", "column"]"#,
+            r#"path = "kspace.npy", dims = ["coil", "ky", "kx"]"#,
+        )
+        .change(
+            r#"{ kind = "parallel_ct", angles_deg = { start = 0.0, stop = 180.0, count = 9 }, center = 8.0 }"#,
+            r#"{ kind = "mri", maps = { path = "maps.npy" }, mask = { path = "mask.npy" } }"#,
+        )
+        .change(r#"{ angle = { parts = 3, order = "interleaved" } }"#, "{ coil = { parts = 3 } }")
+        .data(good_k_space)
+}
+
+/// The same along a trajectory.
+fn along(name: &'static str) -> Case {
+    mri(name)
+        .change(
+            r#"mask = { path = "mask.npy" }"#,
+            r#"trajectory = { path = "places.npy" }, nufft = { accuracy = 1e-4 }"#,
+        )
+        .change(
+            r#"path = "kspace.npy", dims = ["coil", "ky", "kx"]"#,
+            r#"path = "samples.npy", dims = ["coil", "sample"]"#,
+        )
+}
+
+/// Coil maps, masks, trajectories, accuracies.
+#[test]
+fn what_is_wrong_with_fourier_samples_is_told() {
+    works(&mri("good k-space"), None);
+    works(&along("good samples"), None);
+    all_fail(&[
+        mri("coil maps of another grid")
+            .data(|folder| {
+                good_k_space(folder);
+                write(folder, "maps.npy", &ndarray::Array3::<f32>::ones((3, 10, 12)));
+            })
+            .says("plan: terms.scan.operator: `maps.path`: expected sizes [coils, 12, 12], maps.npy has [3, 10, 12]")
+            .helps("coil maps are on the model's grid: (y=12, x=12)"),
+        mri("a mask that samples nothing")
+            .data(|folder| {
+                good_k_space(folder);
+                write(folder, "mask.npy", &Array2::<f32>::zeros((12, 12)));
+            })
+            .says("build: operator 0: terms.scan.operator: `mask`: none of the 144 samples was measured")
+            .helps("was the right file named?"),
+        mri("a mask of another size")
+            .data(|folder| {
+                good_k_space(folder);
+                write(folder, "mask.npy", &Array2::<f32>::ones((12, 11)));
+            })
+            .says("terms.scan.operator: `mask.path`: expected sizes [12, 12], without coils, mask.npy has [12, 11]")
+            .helps("a number for each sample"),
+        mri("a real model")
+            .change("complex_f32", "f32")
+            .says("plan: terms.scan.operator: mri: expected a complex model, it is f32")
+            .helps("set model.scalar to \"complex_f32\""),
+        mri("two masks")
+            .change(r#"path = "mask.npy""#, r#"path = "mask.npy", poisson_disc = 2.0"#)
+            .says("terms.scan.operator: `mask`: expected one of `nonzero`, `path`, `poisson_disc`")
+            .helps("for example"),
+        along("places beyond the band")
+            .data(|folder| {
+                good_k_space(folder);
+                write(folder, "places.npy", &Array2::from_elem((5, 2), 3.1));
+            })
+            .says("build: operator 0: terms.scan.operator: trajectory: expected places from −0.5 to 0.5…got 3.1 for dim `y`")
+            .helps("divide places in radians by 2π"),
+        along("a place that is no number")
+            .data(|folder| {
+                good_k_space(folder);
+                write(folder, "places.npy", &Array2::from_elem((5, 2), f64::NAN));
+            })
+            .says("build: operator 0: terms.scan.operator: …places.npy: 10 of the 10 values")
+            .helps("the array must be finite"),
+        along("an accuracy beyond single precision")
+            .change("accuracy = 1e-4", "accuracy = 1e-9")
+            .says("plan: terms.scan.operator: `accuracy`: expected at least 1e-6, what single precision can hold, got 1e-9")
+            .helps("\"complex_f64\""),
+        along("an accuracy beyond the oversampling")
+            .change("accuracy = 1e-4", "accuracy = 1e-12, oversampling = 1.25")
+            .says("terms.scan.operator: `accuracy`: expected at least …what an oversampling of 1.25 reaches, got 1e-12")
+            .helps("`oversampling = 2.0`"),
+    ]);
+}
+
 #[test]
 fn what_one_rank_cannot_read_is_told_by_all() {
     all_fail(&[
@@ -538,7 +880,7 @@ fn what_one_rank_cannot_read_is_told_by_all() {
                 write(folder, "matrix.npy", &matrix);
             })
             .says("build: operator 1: terms.scan.operator: …matrix.npy: 1 of the 432 values…row=5, column=7")
-            .helps("matrix"),
+            .helps("the array must be finite"),
         dense("a complex matrix for a real model")
             .data(|folder| {
                 good_data(folder);

@@ -614,7 +614,20 @@ fn exit_statuses_are_as_promised() {
 fn list_names_all_that_a_config_can_name() {
     let list = |what: &[&str]| stackphys([&["list"], what].concat()).end().expect(0).stdout;
     let operators = list(&["operators"]);
-    for name in ["parallel_ct", "blur", "dense", "diagonal", "identity"] {
+    for name in [
+        "parallel_ct",
+        "blur",
+        "varying_blur",
+        "mask",
+        "downsample",
+        "gradient",
+        "wavelet",
+        "sparse",
+        "dense",
+        "fourier",
+        "nufft",
+        "mri",
+    ] {
         assert!(operators.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))), "{operators}");
     }
     assert!(!operators.contains("conjugate gradients"));
@@ -660,6 +673,9 @@ fn every_command_has_help() {
         ("apply", "--what"),
         ("simulate", "--in"),
         ("bench", "net"),
+        ("dirty", "--out"),
+        ("info", "FILE"),
+        ("convert", "Usage: stackphys convert"),
         ("list", "operators"),
         ("schema", "Usage: stackphys schema"),
     ];
@@ -714,4 +730,81 @@ fn simulate_is_apply_with_noise_that_no_rank_count_changes() {
     std::fs::write(&config, text).unwrap();
     let refused = stackphys(["simulate", &config, "--out", &path("y.npy")]).end();
     assert!(refused.expect(2).stderr.contains("there is no image to measure"));
+}
+
+#[test]
+fn info_says_what_a_file_holds_and_how_a_config_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let scan = Array2::from_shape_fn((3, 4), |(row, column)| (10 * row + column) as f32);
+    write(folder.path(), "scan.npy", &scan);
+    let info = |file: &str| on(None, ["info", file]).inside(folder.path()).end().expect(0).stdout;
+    assert_eq!(
+        info("scan.npy"),
+        "scan.npy: (y=3, x=4), float32\n  values: 0 to 23\n  in a config:\n    \
+         data = { format = \"npy\", path = \"scan.npy\", dims = [\"y\", \"x\"], nan = \"error\" }\n    \
+         or where an operator names a file: path = \"scan.npy\"\n"
+    );
+    let table = "#time(UTC),T1,T2,U(lambda),V(lambda),Iamp(Jy),Iphase(d),Isigma(Jy)\n0,A,B,1e9,2e9,2,0,0.1\n0,A,C,-1e9,2e9,1,0,0.2\n";
+    std::fs::write(folder.path().join("v.csv"), table).unwrap();
+    let told = info("v.csv");
+    for line in [
+        "v.csv: (visibility=2, part=2) in Jy, baselines up to 2.236 Gλ",
+        "  u: 2 along `visibility`, in wavelengths: -1.00000e9 to 1.00000e9",
+        "  sigma: 2 along `visibility`, in Jy: 0.1 to 0.2",
+        "  values: 0 to 2",
+        "    data = { format = \"eht-csv\", path = \"v.csv\" }",
+    ] {
+        assert!(told.lines().any(|said| said == line), "{line:?} is not in\n{told}");
+    }
+    let matrix = "%%MatrixMarket matrix coordinate real general\n2 3 2\n1 1 0.5\n2 3 2.0\n";
+    std::fs::write(folder.path().join("m.mtx"), matrix).unwrap();
+    assert_eq!(
+        info("m.mtx"),
+        "m.mtx: a sparse matrix, 2 rows × 3 columns, 2 real entries at most\n  in a config:\n    \
+         operator = { kind = \"sparse\", path = \"m.mtx\" }\n"
+    );
+    for ranks in RANKS {
+        let ended = on(*ranks, ["info", "v.tsv"]).inside(folder.path()).end().expect(2);
+        assert_eq!(ended.errors().len(), 1, "{ended}");
+        assert!(
+            ended.stderr.contains("npy, npz, cfl (with hdr), tif, tiff, png, jpg, jpeg, h5, hdf5, nxs, csv"),
+            "{ended}"
+        );
+    }
+}
+
+#[cfg(feature = "hdf5")]
+#[test]
+fn info_lists_the_data_sets_of_an_hdf5_file() {
+    let Some(data) = common::program::real_data() else {
+        println!("skipped: there is no tooth/tooth.h5");
+        return;
+    };
+    let told = on(None, ["info", data.join("tooth/tooth.h5").to_str().unwrap()]).end().expect(0).stdout;
+    for part in ["exchange/data: [181, 2, 640] ", "exchange/theta: [181] ", "181 angles", "format = \"data-exchange\""]
+    {
+        assert!(told.contains(part), "{part:?} is not in\n{told}");
+    }
+}
+
+#[test]
+fn arrays_are_converted_and_named_by_jobs_in_any_format() {
+    let Dense { folder, .. } = Dense::<f64>::new();
+    let run = |arguments: &[&str]| on(None, arguments).inside(folder.path()).end();
+    let x = |ended: common::program::Ended| {
+        ended.expect(0);
+        std::fs::read(folder.path().join("out/x.npy")).unwrap()
+    };
+    let plain = x(run(&["run", "job.toml", "--data-dir", "data", "--out", "out"]));
+    let said = run(&["convert", "data/a.npy", "data/a.tif"]).expect(0).stdout;
+    assert_eq!(said, "data/a.tif: (y=5, x=6), float64\n");
+    run(&["convert", "data/a.tif", "data/all.npz/matrix"]).expect(0);
+    for path in ["a.tif", "all.npz/matrix"] {
+        let set = format!("terms.first.operator.path={path}");
+        let same = x(run(&["run", "job.toml", "--data-dir", "data", "--out", "out", "--set", &set]));
+        assert!(same == plain, "{path}");
+    }
+    run(&["convert", "data/a.npy", "a.png", "--window", "-1", "1.5"]).expect(0);
+    let failed = run(&["convert", "data/a.npy", "a.jpg"]).expect(2);
+    assert!(failed.stderr.contains("help: ") && !folder.path().join("a.jpg").exists(), "{failed}");
 }

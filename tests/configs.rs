@@ -7,7 +7,7 @@ mod program;
 use std::path::{Path, PathBuf};
 
 use program::{numbers, on, real_data, report};
-use stackphys::config::{Job, PseudoInverseMode};
+use stackphys::config::{Job, PseudoInverseMode, SolveMethod};
 
 fn configs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
@@ -42,11 +42,15 @@ fn every_config_is_read_planned_and_run() {
             on(None, ["plan", &name, "--ranks", "3", "--data-dir", data]).inside(folder.path()).end().expect(0);
         assert!(planned.stdout.contains(" operators on 3 ranks; x "), "{planned}");
         for ranks in RANKS {
-            let arguments = ["run", &name, "--data-dir", data, "--out", "out", "--set", "solve.method.max_iter=3"];
+            let formula = matches!(job.solve.method, SolveMethod::Formula(_));
+            let few = ["--set", "solve.method.max_iter=3"];
+            let arguments = ["run", &name, "--data-dir", data, "--out", "out"];
+            let arguments = arguments.into_iter().chain(few.into_iter().filter(|_| !formula));
             let ended = on(*ranks, arguments).inside(folder.path()).end().expect(0);
             let report = report(&folder.path().join("out"));
             assert_eq!(report["ranks"], ranks.unwrap_or(1), "{ended}");
-            let local = job.solve.pseudo_inverse == PseudoInverseMode::LocalMean; // no iteration of the whole
+            // no iteration of the whole
+            let local = formula || job.solve.pseudo_inverse == PseudoInverseMode::LocalMean;
             assert_eq!(report["iterations"], if local { 0 } else { 3 }, "{ended}");
             assert_eq!(report["scalar"], serde_json::to_value(job.model.scalar).unwrap());
             let residuals = numbers(&report["relative_residual"]);
@@ -117,6 +121,129 @@ fn slabs_need_a_quarter_of_the_memory() {
     let quarter = 1.15 * (whole - PROCESS) / 4.0 + PROCESS;
     let cut = peaks(4, "blocks={z={parts=4}}");
     assert!(cut.iter().all(|peak| *peak <= quarter), "{cut:?} of {whole}, expected at most {quarter}");
+}
+
+/// A ring at the places where real telescopes measured, with their noise.
+mod m87 {
+    use std::path::Path;
+
+    use ndarray::Array2;
+    use ndarray_npy::read_npy;
+
+    use super::*;
+
+    const DAY: &str = "m87/SR1_M87_2017_101_lo_hops_netcal_StokesI.csv";
+    const SIZE: usize = 48;
+    /// Radians of a pixel: 2 µas.
+    const PIXEL: f64 = 2e-6 / 3600.0 * std::f64::consts::PI / 180.0;
+
+    fn data() -> Option<PathBuf> {
+        let data = real_data().filter(|data| data.join(DAY).is_file());
+        if data.is_none() {
+            println!("skipped: there is no {DAY}, neither in STACKPHYS_DATA nor in ../shared/data");
+        }
+        data
+    }
+
+    fn job() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/m87_day.toml")
+    }
+
+    fn image(path: &Path) -> Array2<f64> {
+        let image: Array2<f64> = read_npy(path).unwrap();
+        assert_eq!(image.dim(), (SIZE, SIZE));
+        image
+    }
+
+    #[test]
+    fn the_ring_is_found_with_its_diameter_and_its_bright_side() {
+        let Some(data) = data() else { return };
+        let rank_counts: &[Option<usize>] = if cfg!(feature = "mpi") { &[None, Some(2), Some(3)] } else { &[None] };
+        let mut first = Vec::new();
+        for ranks in rank_counts {
+            let folder = tempfile::tempdir().unwrap();
+            let job = job();
+            let arguments = ["run", job.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), "--out", "out"];
+            let ordered = ["--set", "run.summation=ordered"];
+            on(*ranks, [&arguments[..], &ordered].concat()).inside(folder.path()).end().expect(0);
+            let bytes = std::fs::read(folder.path().join("out/x.npy")).unwrap();
+            if first.is_empty() {
+                first = bytes.clone();
+            }
+            assert!(bytes == first, "{ranks:?} ranks gave another image than one");
+            let x = image(&folder.path().join("out/x.npy"));
+            assert!(x.iter().all(|pixel| *pixel >= 0.0));
+            assert!((x.sum() / 0.6 - 1.0).abs() < 0.01, "{} Jy", x.sum());
+            // the mean radius of the light, and how much of it is in the south, as parts of the whole
+            let shape = |x: &Array2<f64>| {
+                let (mut radius, mut south) = (0.0, 0.0);
+                for ((row, column), flux) in x.indexed_iter() {
+                    let (y, x) = (row as f64 - 24.0, column as f64 - 24.0);
+                    radius += flux * y.hypot(x);
+                    south += flux * f64::from(row > 24);
+                }
+                (2.0 * radius / x.sum() * 2.0, south / x.sum())
+            };
+            let (diameter, south) = shape(&x);
+            // of the ring itself 44.9 (its outer half is longer than its inner one) and 0.604
+            assert!((diameter - 44.9).abs() < 3.0, "{diameter} µas");
+            assert!((south - 0.604).abs() < 0.04, "{south} of the light is in the south");
+        }
+    }
+
+    /// Against sums over the lines of the table, for natural weights.
+    #[test]
+    fn dirty_image_and_beam_are_the_defining_sums() {
+        let Some(data) = data() else { return };
+        let mut lines = Vec::new();
+        for line in std::fs::read_to_string(data.join(DAY)).unwrap().lines().filter(|line| !line.starts_with('#')) {
+            let number = |at: usize| -> f64 { line.split(',').nth(at).unwrap().parse().unwrap() };
+            lines.push([number(3), number(4), number(5), number(6).to_radians(), number(7).powi(-2)]);
+        }
+        assert_eq!(lines.len(), 7447);
+        let folder = tempfile::tempdir().unwrap();
+        let (job, set) = (job(), format!("data={{ format = \"eht-csv\", path = \"{DAY}\" }}"));
+        let arguments =
+            ["dirty", job.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), "--out", "out", "--set", &set];
+        let ranks = if cfg!(feature = "mpi") { Some(2) } else { None };
+        on(ranks, arguments).inside(folder.path()).end().expect(0);
+        let (dirty, beam) = (image(&folder.path().join("out/dirty.npy")), image(&folder.path().join("out/beam.npy")));
+        assert!((beam[[24, 24]] - 1.0).abs() < 1e-12 && beam.iter().all(|value| *value <= 1.0 + 1e-12));
+        let sum: f64 = lines.iter().map(|[.., weight]| weight).sum();
+        for (row, column) in [(24, 24), (24, 13), (5, 40), (47, 0)] {
+            let (l, m) = ((24.0 - column as f64) * PIXEL, (24.0 - row as f64) * PIXEL);
+            let (mut of_data, mut of_point) = (0.0, 0.0);
+            for [u, v, amplitude, phase, weight] in &lines {
+                let turned = std::f64::consts::TAU * (u * l + v * m);
+                of_data += weight * amplitude * (phase + turned).cos();
+                of_point += weight * turned.cos();
+            }
+            assert!((dirty[[row, column]] - of_data / sum).abs() < 1e-12, "{row} {column}");
+            assert!((beam[[row, column]] - of_point / sum).abs() < 1e-12, "{row} {column}");
+        }
+        for other in [["--weighting", "uniform"].as_slice(), &["--weighting", "briggs", "--robust", "-0.5"]] {
+            on(None, [&arguments[..], other].concat()).inside(folder.path()).end().expect(0);
+            let sharper = image(&folder.path().join("out/beam.npy"));
+            assert!((sharper[[24, 24]] - 1.0).abs() < 1e-12);
+            assert!(sharper[[24, 28]] < beam[[24, 28]] && sharper != beam, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn pixels_that_are_too_large_are_told() {
+        let Some(data) = data() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let job = job();
+        let arguments =
+            ["plan", job.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), "--set", "operator.fov_uas=960"];
+        let ended = on(None, arguments).inside(folder.path()).end().expect(0);
+        assert!(
+            ended.stderr.contains("of 7447 visibilities (") && ended.stderr.contains("make the pixels smaller"),
+            "{ended}"
+        );
+        let fine = on(None, [&arguments[..4]].concat()).inside(folder.path()).end().expect(0);
+        assert!(!fine.stderr.contains("pixels"), "{fine}");
+    }
 }
 
 #[cfg(feature = "hdf5")]
@@ -248,6 +375,37 @@ mod tooth {
         };
         close(&["model.scalar=f32", "run.summation=fast", "solve.method.max_iter=5"], Solved::image::<f32>, 1e-5);
         close(&["model.scalar=f64", "run.summation=fast", "solve.method.max_iter=20"], Solved::image::<f64>, 1e-8);
+    }
+
+    /// Inside of the tooth, which is where the image of conjugate gradients, blurred, is more than half of its mean there.
+    #[test]
+    fn filtered_back_projection_agrees_with_conjugate_gradients() {
+        let Some(data) = data() else { return };
+        let cg = solve(&data, 1, &[]).image::<f32>();
+        let solved = solve_config("tooth_fbp", &data, 1, &[]);
+        assert_eq!(solved.report["iterations"], 0);
+        let fbp = solved.image::<f32>();
+        let blurred = Array2::from_shape_fn(cg.dim(), |(row, column)| {
+            let near = |at: usize| at.saturating_sub(4)..(at + 5).min(640);
+            let values = near(row).flat_map(|r| near(column).map(move |c| [r, c])).map(|at| cg[at]);
+            values.sum::<f64>() / 81.0
+        });
+        let threshold = 0.4 * blurred.iter().copied().fold(0.0, f64::max);
+        let inside = |image: &Array2<f64>| -> Vec<f64> {
+            image.iter().zip(&blurred).filter(|(_, blurred)| **blurred > threshold).map(|(value, _)| *value).collect()
+        };
+        let (cg, alone) = (inside(&cg), inside(&fbp));
+        let size = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let apart: Vec<f64> = cg.iter().zip(&alone).map(|(a, b)| a - b).collect();
+        println!("{} pixels inside, apart by {:.4}", cg.len(), size(&apart) / size(&cg));
+        assert!(cg.len() > 20_000 && size(&apart) / size(&cg) <= 0.10, "{} {}", cg.len(), size(&apart) / size(&cg));
+        for ranks in &RANKS[1..] {
+            assert!(solve_config("tooth_fbp", &data, *ranks, &[]).bytes == solved.bytes, "{ranks} ranks");
+        }
+        // as a start it saves iterations
+        let start = ["solve.first_guess={kind=\"fbp\"}", "solve.method.max_iter=2"];
+        let residuals = solve(&data, 1, &start).residuals();
+        assert!(residuals[0] < 0.2 && residuals[2] < 0.134083, "{residuals:?}");
     }
 
     #[test]

@@ -256,8 +256,8 @@ fn params(text: &str) -> AnyPhysics {
 #[test]
 fn parts_are_rows_of_the_whole_bit_for_bit() {
     let model = image(70, 54);
-    let setting =
-        Setting { model: &model, window: None, blocks: &[], data: None, angles: None, files: &FilesIn(PathBuf::new()) };
+    let files = FilesIn(PathBuf::new());
+    let setting = Setting::new(&model, &files);
     let params = params("angles_deg = { start = -20, stop = 200, count = 75 }\ncolumns = 81\ncenter = 38.5");
     let range = params.range(&setting).unwrap();
     assert_eq!(range, Shape::new([("angle", 75), ("column", 81)]));

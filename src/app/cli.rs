@@ -68,6 +68,12 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Measure what messages and operators take here, for `plan --model`.
     Bench(BenchArgs),
+    /// Make the dirty image and the dirty beam of an interferometer's visibilities.
+    Dirty(DirtyArgs),
+    /// Say what a file of data holds, and how a config reads it.
+    Info(InfoArgs),
+    /// Write an array in another format: npy, npz, cfl, TIFF, PNG.
+    Convert(ConvertArgs),
     /// What a config can name.
     List(ListArgs),
     /// The JSON Schema of the config, for editors and for reading.
@@ -377,6 +383,63 @@ pub struct BenchOperatorsArgs {
     /// The file that `bench net` wrote, to be added to.
     #[arg(long, value_name = "NET.toml")]
     pub out: PathBuf,
+}
+
+/// Options of `dirty`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes dirty.npy and dirty.png (Aᴴ W y / Σ w, in Jy per beam) and beam.npy and beam.png (the same of a point of 1 Jy in the
+centre).
+Example: stackphys dirty configs/m87_day.toml --weighting briggs --robust 0 --out out/dirty")]
+pub struct DirtyArgs {
+    /// The job, and how it is read.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The folder for the results; overrules output.folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How much each visibility counts.
+    #[arg(long, value_name = "KIND", default_value = "natural")]
+    pub weighting: WeightingKind,
+    /// Briggs' R, from -2 (nearly uniform) to 2 (nearly natural). Left out: 0.
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    pub robust: Option<f64>,
+}
+
+/// How much a visibility counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WeightingKind {
+    /// By its variance: the least noise.
+    Natural,
+    /// Each cell of the (u, v) plane the same: the sharpest beam.
+    Uniform,
+    /// Between the two, by --robust.
+    Briggs,
+}
+
+/// Options of `info`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: stackphys info maps.npz
+         stackphys info tooth/tooth.h5")]
+pub struct InfoArgs {
+    /// The file; an array of several in an npz file is FILE.npz/NAME.
+    pub file: PathBuf,
+}
+
+/// Options of `convert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The extensions tell the formats. An array in an npz file is FILE.npz/NAME.
+Example: stackphys convert ksp.cfl ksp.npy
+         stackphys convert out/x.npy x.png --window 0 0.01")]
+pub struct ConvertArgs {
+    /// The file that is read: npy, npz, cfl, TIFF, PNG, JPEG.
+    pub from: PathBuf,
+    /// The file that is written: npy, npz, cfl, TIFF, PNG.
+    pub to: PathBuf,
+    /// What a PNG shows as black and as white. Left out: the 0.5th and the 99.5th percentile.
+    #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true)]
+    pub window: Option<Vec<f64>>,
 }
 
 /// Options of `list`.

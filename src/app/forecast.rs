@@ -12,7 +12,7 @@ use crate::solver::StepCalls;
 use crate::stack::{BlockPlan, Calls};
 
 /// Bytes that a process needs before it holds any vector: the program, BLAS, fonts. Measured with OpenBLAS and one thread.
-const PROCESS_BYTES: u64 = 22_500_000;
+const PROCESS_BYTES: u64 = 26_000_000;
 
 /// What MPI adds to that where there are several. Measured with Open MPI 4.1.
 const MPI_BYTES: u64 = 11_200_000;
@@ -100,7 +100,7 @@ impl<'a> Forecast<'a> {
     /// What a rank holds at its peak.
     pub fn memory(&self, rank: usize) -> RankMemory {
         let (plan, job) = (self.plan, self.resolved.job);
-        let hdf5 = job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_))));
+        let hdf5 = job.terms.iter().any(|term| matches!(term.data, Some(Data::DataExchange(_) | Data::NxTomo(_))));
         let simulated = job.terms.iter().any(|term| matches!(term.data, Some(Data::Phantom(_))));
         let truth = if simulated { plan.model_bytes(rank) } else { 0 };
         let bytes = |[model, data]: [u64; 2]| model * plan.model_bytes(rank) + data * plan.data_bytes(rank);

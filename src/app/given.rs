@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::resolve::read_row;
 use crate::error::Fault;
-use crate::io::{Data, FilesIn, Header, NanPolicy, NpyParams};
+use crate::io::{self, FilesIn};
 use crate::physics::Files;
 use crate::scalar::Scalar;
 use crate::space::{Shape, Tile};
 
-/// A path to an npy file, and the key or option by which the user gave it. It starts from the current folder: such an array
+/// A path to an array, in any format that operators read, and the key or option by which the user gave it. It starts from the current folder: such an array
 /// belongs to the run, not to the measurements.
 pub struct Given<'a> {
     /// The key or option.
@@ -25,7 +24,7 @@ impl Given<'_> {
     pub fn check(&self, shape: &Shape) -> Result<(), Fault> {
         let Given { key, path, like } = self;
         let of = path.display();
-        std::fs::metadata(path).map_err(|why| {
+        std::fs::metadata(io::split_entry(path).0).map_err(|why| {
             Fault::new(format!("{key}: cannot read {of}: {why}")).hint("its path starts from the current folder")
         })?;
         let sizes = FilesIn(PathBuf::new()).sizes(path).map_err(|fault| self.blamed(fault))?;
@@ -37,13 +36,10 @@ impl Given<'_> {
             .hint(format!("the array must have the sizes of the {like}")))
     }
 
-    /// Reads a part of the array. Collective: no. Faults: those of [`check`](Self::check) and of the npy reader.
+    /// Reads a part of the array. Collective: no. Faults: those of [`check`](Self::check) and of the reader.
     pub fn read<S: Scalar>(&self, tile: &Tile, out: &mut [S]) -> Result<(), Fault> {
         self.check(tile.of())?;
-        let dims = tile.of().names().map(String::from).collect();
-        let data = Data::Npy(NpyParams { path: self.path.to_owned(), dims, nan: NanPolicy::Error });
-        let header = Header { shape: tile.of().clone(), angles: None, about: String::new() };
-        read_row(&data, Path::new(""), &header, None, tile, out).map(|_| ()).map_err(|fault| self.blamed(fault))
+        FilesIn(PathBuf::new()).read_into(self.path, tile, out).map_err(|fault| self.blamed(fault))
     }
 
     fn blamed(&self, mut fault: Fault) -> Fault {

@@ -5,8 +5,8 @@ use super::{Ending, say};
 use crate::io::Data;
 use crate::physics::AnyPhysics;
 use crate::physics::noise::AnyNoise;
-use crate::recon::AnyMinimiser;
 use crate::recon::fidelity::AnyFidelity;
+use crate::recon::{AnyFormula, AnyMinimiser};
 use crate::solver::{AnyMethod, AnyPreconditioner};
 
 /// Lists names with one line each.
@@ -24,6 +24,10 @@ pub fn list(rank: usize, args: &ListArgs) -> Ending {
     if asked(Listing::Methods) {
         say!("methods (solve.method.kind)");
         for (name, summary) in AnyMethod::SUMMARIES {
+            say!("  {name:<16} {summary}");
+        }
+        say!("formulas, applied once (solve.method.kind; as a start, solve.first_guess.kind)");
+        for (name, summary) in AnyFormula::SUMMARIES {
             say!("  {name:<16} {summary}");
         }
         say!("methods for data fidelities (solve.method.kind)");

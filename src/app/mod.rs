@@ -7,9 +7,12 @@ mod bench;
 mod check;
 mod checkpoints;
 mod cli;
+mod convert;
+mod dirty;
 mod events;
 mod forecast;
 mod given;
+mod info;
 mod last_words;
 mod list;
 mod lock;
@@ -138,6 +141,9 @@ fn dispatch(cli: &Cli, comm: &Rc<dyn Comm>, events: &Events, lifeline: &Lifeline
         Command::Apply(args) => apply::apply(context, args),
         Command::Simulate(args) => simulate::simulate(context, args),
         Command::Bench(args) => bench::bench(context, args),
+        Command::Dirty(args) => dirty::dirty(context, args),
+        Command::Info(args) => info::info(context, args),
+        Command::Convert(args) => convert::convert(context, args),
         Command::List(args) => Ok(list::list(comm.rank(), args)),
         Command::Schema => Ok(list::schema(comm.rank())),
     }

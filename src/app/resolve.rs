@@ -9,17 +9,23 @@ use super::cli::Common;
 use crate::comm::{Team, signs};
 use crate::config::{Job, Term};
 use crate::error::{Error, Fault, Phase};
-use crate::io::{Data, FilesIn, Header, Loaded, PhantomParams};
+use crate::io::{Data, FilesIn, Header, Loaded, PhantomParams, Projections};
 use crate::operator::LinearOperator;
-use crate::physics::{AnyPhysics, Files, Setting};
+use crate::physics::ct::Scan;
+use crate::physics::{AnyPhysics, Files, Setting, Weighting};
 use crate::random::Stream;
+use crate::recon::AnyFormula;
 use crate::recon::fidelity::AnyFidelity;
 use crate::scalar::Scalar;
-use crate::space::{Selection, Shape, Tile, Vector};
+use crate::space::{Coordinate, Selection, Shape, Tile, Vector};
 use crate::stack::{BlockPlan, Description, Factory, PlanOptions, Stack};
 
 /// The dim of data that belong to the operators of a term with `count = N`.
 const OPERATOR_DIM: &str = "operator";
+
+/// Up to this part of its shadow an object may fall beside the detector without a warning: a cylinder that fills the model is
+/// larger than most objects.
+const TRUNCATED: f64 = 0.05;
 
 /// The stream of random numbers that simulated noise is drawn from.
 const NOISE: u64 = 0x6e6f_6973;
@@ -83,12 +89,73 @@ impl<'a> Resolved<'a> {
         let resolved = team.agree(resolved.cut(ranks).map_err(|fault| fault.in_phase(Phase::Plan)))?;
         let fits = if team.rank() == 0 { resolved.check_fidelity_files() } else { Ok(()) };
         team.agree(fits.map_err(|fault| fault.in_phase(Phase::Open)))?;
+        team.agree(resolved.check_formula().map_err(|fault| fault.in_phase(Phase::Plan)))?;
+        if team.rank() == 0 {
+            resolved.warn_of_truncation();
+        }
         Ok(resolved)
+    }
+
+    /// The geometry of the rays of an operator, if its measurements are sums along rays.
+    fn scan(&self, place: usize, operator: usize) -> Result<Option<Scan>, Fault> {
+        let (term, data) = (&self.job.terms[place], self.data_of_one(place)?);
+        let scan = term.operators[operator].scan(&self.setting(place, data.as_ref(), None));
+        scan.map_err(|fault| in_table(term, "operator", fault))
+    }
+
+    /// Whether the formula of the job, if it has one, applies to the operators.
+    fn check_formula(&self) -> Result<(), Fault> {
+        let Some(formula) = self.job.solve.formula() else { return Ok(()) };
+        let operators = self.job.operators().count();
+        if operators > 1 {
+            let text =
+                format!("`{}` inverts the measurements of one operator, the job has {operators}", formula.kind());
+            return Err(Fault::new(text).hint("use an iterative method, such as \"cg\""));
+        }
+        let scan = self.scan(0, 0)?;
+        formula.check(scan.as_ref()).map_err(|fault| in_table(&self.job.terms[0], "operator", fault))
+    }
+
+    /// Says which part of the object a detector does not see.
+    fn warn_of_truncation(&self) {
+        for (place, term) in self.job.terms.iter().enumerate() {
+            for operator in 0..term.operators.len() {
+                let (Ok(Some(scan)), Ok(data)) = (self.scan(place, operator), self.data_of_one(place)) else {
+                    continue;
+                };
+                let off = scan.truncation(&self.setting(place, data.as_ref(), None));
+                for (off, what) in off.into_iter().zip(["rows", "columns"]).filter(|(off, _)| *off > TRUNCATED) {
+                    tracing::warn!(
+                        "terms.{}: the detector truncates the object: {:.0} % of the shadow of the largest cylinder in the model \
+                         {} falls beside its {what}; near the border the result is wrong, unless the object is smaller",
+                        term.name,
+                        100.0 * off,
+                        self.job.model.dims,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Adds to a part of `x` what a formula makes of the measurements of an operator. Collective: no.
+    pub fn invert_add<S: Scalar>(&self, formula: &AnyFormula, index: usize, y: &[S], x: &mut [S]) -> Result<(), Fault> {
+        let member = &self.members[index];
+        let row = &self.rows[member.row];
+        let scan = self.scan(row.term, row.operator)?;
+        let scan = scan.ok_or_else(|| Fault::new("there are no rays to invert").in_operator(index))?;
+        let done = formula.invert_add(&scan, &self.windows[member.window], &row.tile, y, x);
+        done.map_err(|fault| in_table(&self.job.terms[row.term], "operator", fault).in_operator(index))
     }
 
     /// Checks that a file of a fidelity has the sizes of its term's measurements; reads its header only.
     fn check_fidelity_files(&self) -> Result<(), Fault> {
         for (place, term) in self.job.terms.iter().enumerate() {
+            if term.fidelity.as_ref().is_some_and(AnyFidelity::takes_sigma) && self.coordinate(place, "sigma").is_none()
+            {
+                let text = "`variance = \"data\"`: the data tell no standard deviations (`sigma`)";
+                let fault = Fault::new(text).hint("give a file of variances, or leave `variance` out");
+                return Err(in_table(term, "fidelity", fault));
+            }
             let Some(path) = term.fidelity.as_ref().and_then(AnyFidelity::file) else { continue };
             let (measured, sizes) = (self.measured(place), self.files.sizes(path));
             let sizes = sizes.map_err(|fault| in_table(term, "fidelity", fault))?;
@@ -99,6 +166,33 @@ impl<'a> Resolved<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What came with the measurements of a term under a name.
+    fn coordinate(&self, place: usize, name: &str) -> Option<&Coordinate> {
+        self.headers[place].as_ref()?.coordinates.iter().find(|coordinate| coordinate.name == name)
+    }
+
+    /// The weight of each visibility of each term in a dirty image. Collective: no.
+    pub fn imaging_weights(&self, weighting: Weighting) -> Result<Vec<Coordinate>, Fault> {
+        let weights = |(place, term): (usize, &Term)| {
+            let [AnyPhysics::Interferometer(params)] = term.operators.as_slice() else {
+                return Err(in_table(
+                    term,
+                    "operator",
+                    Fault::new("a dirty image is one of an interferometer's visibilities")
+                        .hint("other adjoints: stackphys apply JOB --what adjoint"),
+                ));
+            };
+            let weights = params.weights(&self.setting(place, None, None), weighting);
+            weights.map_err(|fault| in_table(term, "data", fault))
+        };
+        self.job.terms.iter().enumerate().map(weights).collect()
+    }
+
+    /// Which of the terms a block of measurements belongs to.
+    pub fn place_of(&self, row: usize) -> usize {
+        self.rows[row].term
     }
 
     /// The dims of all measurements of a term: of its data, in their order; where there is no file, of its operators.
@@ -233,9 +327,19 @@ impl<'a> Resolved<'a> {
     }
 
     fn setting<'s>(&'s self, place: usize, data: Option<&'s Shape>, window: Option<usize>) -> Setting<'s> {
-        let angles = self.headers[place].as_ref().and_then(|header| header.angles.as_deref());
+        let header = self.headers[place].as_ref();
+        let angles = header.and_then(|header| header.angles.as_deref());
+        let coordinates = header.map_or(&[][..], |header| &header.coordinates);
         let window = window.map(|window| &self.windows[window]);
-        Setting { model: &self.job.model.dims, window, blocks: &self.windows, data, angles, files: &self.files }
+        Setting {
+            model: &self.job.model.dims,
+            window,
+            blocks: &self.windows,
+            data,
+            angles,
+            coordinates,
+            files: &self.files,
+        }
     }
 
     fn operator(&self, row: &RowSpec) -> (&Term, &AnyPhysics) {
@@ -322,6 +426,9 @@ impl<'a> Resolved<'a> {
                     }
                     continue;
                 };
+                if matches!(data, Data::Phantom(_)) {
+                    continue; // simulated below
+                }
                 let Some(block) = y.block_slice_mut(index) else { continue };
                 sign.again();
                 let done = read_row(data, &self.files.0, header, row.of_several(term), &row.tile, block)
@@ -342,12 +449,14 @@ impl<'a> Resolved<'a> {
         Ok(Measurements { y, numbers: numbers as u64, clamped: clamped as u64, not_finite: not_finite as u64, truth })
     }
 
-    /// Bytes of what the fidelities of a rank's measurements read from files.
+    /// Bytes of the variances that the fidelities of a rank's measurements have.
     pub fn fidelity_bytes(&self, plan: &BlockPlan, rank: usize) -> u64 {
-        let has_file =
-            |row: &&RowSpec| self.job.terms[row.term].fidelity.as_ref().and_then(AnyFidelity::file).is_some();
+        let has_numbers = |row: &&RowSpec| {
+            let fidelity = self.job.terms[row.term].fidelity.as_ref();
+            fidelity.is_some_and(|fidelity| fidelity.file().is_some() || fidelity.takes_sigma())
+        };
         let here = self.rows.iter().zip(plan.rows()).filter(|(_, part)| part.ranks.binary_search(&rank).is_ok());
-        let rows = here.map(|(row, _)| row).filter(has_file);
+        let rows = here.map(|(row, _)| row).filter(has_numbers);
         rows.map(|row| (row.tile.shape().len() * size_of::<f64>()) as u64).sum()
     }
 
@@ -356,6 +465,12 @@ impl<'a> Resolved<'a> {
         let fidelity = |(index, row): (usize, &RowSpec)| -> Result<AnyFidelity, Fault> {
             let term = &self.job.terms[row.term];
             let mut fidelity = term.fidelity.clone().unwrap_or_default();
+            let sigma = self.coordinate(row.term, "sigma").filter(|_| fidelity.takes_sigma());
+            if let (Some(sigma), Some(_)) = (sigma, stack.range().local(index)) {
+                let of_elements = sigma.of_elements(&row.tile).map_err(|fault| in_table(term, "fidelity", fault))?;
+                fidelity.set_numbers(of_elements.iter().map(|sigma| sigma * sigma).collect());
+                fidelity.check().map_err(|fault| in_table(term, "fidelity", fault))?;
+            }
             if let (Some(path), Some(_)) = (fidelity.file(), stack.range().local(index)) {
                 let mut numbers = vec![0.0; row.tile.shape().len()];
                 let read = |tile: &Tile, out: &mut [f64]| {
@@ -399,7 +514,13 @@ impl<'a> Resolved<'a> {
             let x = self.phantom(stack, params);
             let x = team.agree(x.map_err(|fault| in_table(term, "data", fault).in_phase(Phase::Load)))?;
             let mut clean = stack.zero_data();
-            stack.forward(&x, &mut clean)?;
+            match params.projections {
+                Projections::Operator => stack.forward(&x, &mut clean)?,
+                Projections::Analytic => {
+                    let found = self.analytic_projections(params, place, &mut clean);
+                    team.agree(found.map_err(|fault| in_table(term, "data", fault).in_phase(Phase::Load)))?;
+                }
+            }
             let of_term = || self.rows.iter().enumerate().filter(|(_, row)| row.term == place);
             let mut sums = vec![0.0; stack.blocks()];
             for (index, _) in of_term().filter(|(index, _)| stack.speaks_for(*index)) {
@@ -418,14 +539,41 @@ impl<'a> Resolved<'a> {
                     let operator = stack.plan().rows()[index].operators[0];
                     team.note(in_table(term, "noise", fault).in_operator(operator).in_phase(Phase::Load));
                 }
-                for (y, clean) in block.iter_mut().zip(clean) {
-                    *y = *clean + S::from_f64(sigma) * *y;
+                // the noise of the phantom, and of the file that it is measured like
+                let own = self.coordinate(place, "sigma").map(|own| own.of_elements(&self.rows[index].tile));
+                let own = own.transpose().unwrap_or_else(|fault| {
+                    team.note(in_table(term, "data", fault).in_phase(Phase::Load));
+                    None
+                });
+                for (at, (y, clean)) in block.iter_mut().zip(clean).enumerate() {
+                    let own = own.as_ref().map_or(0.0, |own| own[at]);
+                    *y = *clean + S::from_f64(sigma.hypot(own)) * *y;
                 }
             }
             team.settle()?;
             truth = Some(x);
         }
         Ok(truth)
+    }
+
+    /// The exact integrals along the rays of a term, in this rank's blocks. Collective: no.
+    fn analytic_projections<S: Scalar>(
+        &self,
+        params: &PhantomParams,
+        place: usize,
+        y: &mut Vector<S>,
+    ) -> Result<(), Fault> {
+        for (index, row) in self.rows.iter().enumerate().filter(|(_, row)| row.term == place) {
+            let Some(block) = y.block_slice_mut(index) else { continue };
+            let scan = self.scan(place, row.operator)?.ok_or_else(|| {
+                Fault::new("`projections`: this operator has no rays along which to integrate")
+                    .hint("leave it out: the phantom's image is then measured by the operator")
+            })?;
+            for (y, ray) in block.iter_mut().zip(scan.rays(&row.tile)) {
+                *y = S::from_f64(scan.voxel_size * params.line_integral(&self.job.model.dims, &ray)?);
+            }
+        }
+        Ok(())
     }
 
     /// Numbers of unit variance for a block of measurements, drawn by their place in the uncut measurements: however these are

@@ -68,6 +68,7 @@ impl<'a> Share<'a> {
                 let term = DataTerm::new(&stack, &y, vec![AnyFidelity::default()])?;
                 minimise(&term, method, None, &*rule, &mut clock)?;
             }
+            SolveMethod::Formula(_) => {} // no iteration, as told below
         }
         let Clock { read, .. } = clock;
         let took: Vec<[f64; 2]> =

@@ -1,17 +1,15 @@
 //! The solve of a job: where it starts, which rules stop it, the method, and what is true of its answer.
 
-use std::path::Path;
-
 use super::given::Given;
 use super::resolve::{Measurements, Resolved};
 use crate::checkpoint::{Found, read_vector};
-use crate::config::{Job, PseudoInverseMode, Solve, SolveMethod};
+use crate::config::{FirstGuess, Job, PseudoInverseMode, Solve, SolveMethod};
 use crate::error::{Error, Fault, Phase};
-use crate::recon::{DataTerm, Loss, Minimum, minimise};
+use crate::recon::{AnyFormula, DataTerm, Loss, Minimum, minimise};
 use crate::scalar::Scalar;
 use crate::solver::{
     AnyMethod, Exact, NormSquaredEstimate, Normal, Observer, Outcome, Progress, PseudoInverse, Solution, Start, Status,
-    norm_squared, pseudo_inverse, stop, with_trouble_rules,
+    norm_squared, pseudo_inverse, stop, true_residuals, with_trouble_rules,
 };
 use crate::space::Vector;
 use crate::stack::Stack;
@@ -20,8 +18,10 @@ use crate::stack::Stack;
 pub struct Solved<S> {
     /// The same on all ranks.
     pub x: Vector<S>,
-    /// How the iteration ended; the local mean has none that is global.
+    /// How the iteration ended; the local mean has none that is global, a formula none at all.
     pub outcome: Option<Outcome>,
+    /// What it is, where there is no outcome.
+    pub approximation: &'static str,
     /// ‖A x − y‖ / ‖y‖, computed from x.
     pub true_relative_residual: f64,
     /// ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖, computed from x; of methods for least squares.
@@ -45,7 +45,7 @@ impl<S> Solved<S> {
             None => {
                 let normal_residual = self.true_relative_normal_residual.unwrap_or(f64::NAN);
                 let reason = format!("an approximation; its global normal residual is {normal_residual:.3e} of ‖Aᴴy‖");
-                (Status::LimitReached, "local mean", reason)
+                (Status::LimitReached, self.approximation, reason)
             }
         }
     }
@@ -56,6 +56,7 @@ impl<S> From<Solution<S>> for Solved<S> {
         Solved {
             x: solution.x,
             outcome: solution.outcome,
+            approximation: "local mean",
             true_relative_residual: solution.true_relative_residual,
             true_relative_normal_residual: Some(solution.true_relative_normal_residual),
             true_objective: None,
@@ -69,6 +70,7 @@ impl<S> From<Minimum<S>> for Solved<S> {
         Solved {
             x: minimum.x,
             outcome: Some(minimum.outcome),
+            approximation: "",
             true_relative_residual: minimum.true_relative_residual,
             true_relative_normal_residual: None,
             true_objective: minimum.true_objective,
@@ -83,8 +85,10 @@ pub fn check_first_guess(job: &Job) -> Result<(), Fault> {
 }
 
 fn named_guess(job: &Job) -> Option<Given<'_>> {
-    let path = job.solve.first_guess.as_deref().filter(|path| *path != Path::new(Solve::LOCAL_MEAN))?;
-    Some(Given { key: "solve.first_guess", path, like: "model" })
+    match &job.solve.first_guess {
+        Some(FirstGuess::Path(path)) => Some(Given { key: "solve.first_guess", path, like: "model" }),
+        _ => None,
+    }
 }
 
 /// The answer, and the squared norm if the config asks for it. Collective: yes.
@@ -108,7 +112,10 @@ pub fn solve<S: Scalar>(
             let read = super::model::read_model(stack, resolved, &given);
             Some(team.agree(read.map_err(|fault| fault.in_phase(Phase::Load)))?)
         }
-        (None, None) => None,
+        (None, None) => match &job.solve.first_guess {
+            Some(FirstGuess::Formula(formula)) if !goes_on => Some(by_formula(stack, resolved, measurements, formula)?),
+            _ => None,
+        },
     };
     let mut solved: Solved<S> = match &job.solve.method {
         SolveMethod::LeastSquares(method) => {
@@ -122,6 +129,19 @@ pub fn solve<S: Scalar>(
             let rule = rules(job, team.seconds());
             minimise(&term, method, guess, &*rule, observer)?.into()
         }
+        SolveMethod::Formula(formula) => {
+            let x = by_formula(stack, resolved, measurements, formula)?;
+            let (residual, normal_residual) = true_residuals(stack, &x, &measurements.y, 0.0)?;
+            Solved {
+                x,
+                outcome: None,
+                approximation: formula.kind(),
+                true_relative_residual: residual,
+                true_relative_normal_residual: Some(normal_residual),
+                true_objective: None,
+                norm_squared: None,
+            }
+        }
     };
     if let Some(Outcome { status: Status::NotANumber, stop, .. }) = &solved.outcome {
         team.agree(Err(Fault::new(&stop.reason).in_phase(Phase::Solve)))?;
@@ -134,6 +154,23 @@ pub fn solve<S: Scalar>(
         };
     }
     Ok(solved)
+}
+
+/// What a formula gives: the sum of what it makes of each operator's measurements. Collective: yes, one vector reduction.
+fn by_formula<S: Scalar>(
+    stack: &Stack<S>,
+    resolved: &Resolved,
+    measurements: &Measurements<S>,
+    formula: &AnyFormula,
+) -> Result<Vector<S>, Error> {
+    let mut x = stack.zero_sum();
+    stack.sum_over_operators(&mut x, |index, sum| {
+        let row = stack.plan().entries()[index].row;
+        let block = measurements.y.block_slice(row);
+        let block = block.ok_or_else(|| Fault::new("the measurements are not on this rank").in_operator(index))?;
+        resolved.invert_add(formula, index, block, sum)
+    })?;
+    Ok(x)
 }
 
 /// The fidelities of the terms on the stack. Collective: yes.
@@ -166,7 +203,7 @@ fn rules(job: &Job, begin: f64) -> stop::BoxedRule {
 }
 
 fn how(job: &Job, method: AnyMethod) -> PseudoInverse {
-    let at_mean = job.solve.first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN));
+    let at_mean = job.solve.first_guess == Some(FirstGuess::LocalMean);
     match job.solve.pseudo_inverse {
         PseudoInverseMode::Exact => PseudoInverse::Exact(Exact {
             method,

@@ -1,13 +1,11 @@
 //! Ranges: what has the right type and still makes no sense. What needs files to be judged is judged where they are read.
 
-use std::path::Path;
-
 use super::place::Trouble;
-use super::{Job, NormMethod, PseudoInverseMode, Ranks, ScalarKind, Solve, SolveMethod, Tolerances};
+use super::{FirstGuess, Job, NormMethod, PseudoInverseMode, Ranks, ScalarKind, Solve, SolveMethod, Tolerances};
 use crate::error::Fault;
 use crate::range::{is_not_negative, is_positive};
 use crate::recon::fidelity::AnyFidelity;
-use crate::recon::{AnyMinimiser, Loss, no_gradient};
+use crate::recon::{AnyFormula, AnyMinimiser, Loss, no_gradient};
 use crate::solver::{AnyMethod, AnyPreconditioner, ChebyshevParams, SystemKind};
 use crate::space::Order;
 
@@ -83,7 +81,7 @@ impl Job {
         if self.solve.pseudo_inverse == PseudoInverseMode::LocalMean {
             return trouble("solve.pseudo_inverse", &of_whole_x("a local mean"), hint);
         }
-        if self.solve.first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN)) {
+        if self.solve.first_guess == Some(FirstGuess::LocalMean) {
             return trouble("solve.first_guess", &of_whole_x("a local mean"), hint);
         }
         match &self.solve.preconditioner {
@@ -130,7 +128,9 @@ impl Job {
 
     fn check_solve(&self) -> Checked {
         let Solve { method, loss, pseudo_inverse, first_guess, wall_time_s, .. } = &self.solve;
-        at_least_one("solve.method.max_iter", method.most_iterations())?;
+        if !matches!(method, SolveMethod::Formula(_)) {
+            at_least_one("solve.method.max_iter", method.most_iterations())?;
+        }
         not_negative("solve.method.damping", method.damping())?;
         match method {
             SolveMethod::LeastSquares(method) => {
@@ -148,11 +148,12 @@ impl Job {
                     let hint = "use a method for least squares, or set solve.pseudo_inverse to \"exact\"";
                     return trouble("solve.pseudo_inverse", &text, Some(hint));
                 }
-                if first_guess.as_deref() == Some(Path::new(Solve::LOCAL_MEAN)) {
+                if *first_guess == Some(FirstGuess::LocalMean) {
                     let text = format!("`{}` has no local mean to start from", method.kind());
                     return trouble("solve.first_guess", &text, Some("name an npy file, or leave it out"));
                 }
             }
+            SolveMethod::Formula(formula) => self.check_formula(formula)?,
         }
         self.check_preconditioner()?;
         self.check_tolerances()?;
@@ -163,6 +164,27 @@ impl Job {
                 trouble("solve.first_guess", text, Some("leave it out, or set solve.pseudo_inverse to \"exact\""))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A formula goes by no first guess and knows no fidelity, and there is no mean of several.
+    fn check_formula(&self, formula: &AnyFormula) -> Checked {
+        let (kind, Solve { loss, pseudo_inverse, first_guess, .. }) = (formula.kind(), &self.solve);
+        if let Some((path, _)) = self.fidelities().next() {
+            let hint =
+                "leave it out, or use \"gradient_descent\" (smooth fidelities) or \"primal_dual\" (all fidelities)";
+            return trouble(&path, &format!("method `{kind}` is a formula and knows no fidelity"), Some(hint));
+        }
+        let alone = Some("leave it out");
+        if *loss == Loss::Mean {
+            return trouble("solve.loss", &format!("method `{kind}` is a formula and minimises nothing"), alone);
+        }
+        if *pseudo_inverse == PseudoInverseMode::LocalMean {
+            return trouble("solve.pseudo_inverse", &format!("method `{kind}` is a formula of all data"), alone);
+        }
+        match first_guess {
+            Some(_) => trouble("solve.first_guess", &format!("method `{kind}` is a formula and starts nowhere"), alone),
+            None => Ok(()),
         }
     }
 
@@ -207,7 +229,7 @@ impl Job {
         let Some(preconditioner) = &self.solve.preconditioner else { return Ok(()) };
         let may_be = match &self.solve.method {
             SolveMethod::LeastSquares(method) => method.may_be_preconditioned(),
-            SolveMethod::Minimiser(_) => false,
+            SolveMethod::Minimiser(_) | SolveMethod::Formula(_) => false,
         };
         if !may_be {
             let text = format!("method `{}` cannot use it as it is set up", self.solve.method.kind());
@@ -237,6 +259,7 @@ impl Job {
         let of_minimisers =
             "it is for the methods `gradient_descent` and `primal_dual`; otherwise ask for relative_normal_residual";
         let of_outer = "it is for `system = \"forward_adjoint\"`; otherwise ask for relative_normal_residual";
+        let of_formula = "a formula does not iterate, so nothing stops it: leave it out";
         let (normal, minimiser, outer) = match &self.solve.method {
             SolveMethod::Minimiser(_) => (Some("ask for relative_optimality"), None, Some(of_outer)),
             SolveMethod::LeastSquares(method) if method.system() == Some(SystemKind::ForwardAdjoint) => {
@@ -244,9 +267,11 @@ impl Job {
                 (Some(hint), Some(of_minimisers), None)
             }
             SolveMethod::LeastSquares(_) => (None, Some(of_minimisers), Some(of_outer)),
+            SolveMethod::Formula(_) => (Some(of_formula), Some(of_formula), Some(of_formula)),
         };
+        let residual = matches!(self.solve.method, SolveMethod::Formula(_)).then_some(of_formula);
         for (name, asked, unknown) in [
-            ("relative_residual", relative_residual, None),
+            ("relative_residual", relative_residual, residual),
             ("relative_normal_residual", relative_normal_residual, normal),
             ("relative_optimality", relative_optimality, minimiser),
             ("relative_change", relative_change, minimiser),

@@ -26,6 +26,7 @@
 mod check;
 mod cut;
 mod each;
+mod first_guess;
 mod load;
 mod model;
 mod norm;
@@ -45,6 +46,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use cut::Cut;
+pub use first_guess::FirstGuess;
 pub use model::{Model, ScalarKind};
 pub use norm::{Norm, NormMethod};
 pub use normal::Normal;

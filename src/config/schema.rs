@@ -27,6 +27,9 @@ mod tests {
     fn keys(root: &Json, node: &Json, way: &Way, met: &mut BTreeSet<String>, found: &mut Vec<(Way, String)>) {
         if let Some(name) = node["$ref"].as_str() {
             let name = name.trim_start_matches("#/$defs/");
+            if way.last().is_some_and(|(step, _)| step == "like") {
+                return; // a `data` table in a `data` table
+            }
             met.insert(name.to_owned());
             keys(root, &root["$defs"][name], way, met, found);
         }
@@ -55,10 +58,14 @@ mod tests {
 
     /// The table at the end of the way; one that has a kind starts with nothing else.
     fn table_at<'t>(mut here: &'t mut Value, way: &Way) -> &'t mut Table {
-        for (step, kind) in way {
+        for (place, (step, kind)) in way.iter().enumerate() {
+            let is_list = way.get(place + 1).is_some_and(|(next, _)| next == "0");
+            let table = Value::Table(Table::new());
             here = match here {
                 Value::Array(list) => &mut list[step.parse::<usize>().unwrap()],
-                Value::Table(table) => table.entry(step).or_insert(Value::Table(Table::new())),
+                Value::Table(above) => {
+                    above.entry(step).or_insert(if is_list { Value::Array(vec![table]) } else { table })
+                }
                 other => panic!("{other} on the way {way:?}"),
             };
             if let Some((tag, name)) = kind {
@@ -90,8 +97,10 @@ mod tests {
             let text = toml::to_string(&job).unwrap();
             let line = text.lines().position(|line| line.contains(&misspelt)).unwrap() + 1;
             let fault = Job::from_toml(&text, "job.toml", &[]).unwrap_err();
-            let steps: Vec<&str> = way.iter().map(|(step, _)| if step == "0" { "phantom" } else { step }).collect();
-            let steps = if key == "name" && steps == ["terms", "phantom"] { vec!["terms", "0"] } else { steps };
+            let mut steps: Vec<&str> = way.iter().map(|(step, _)| step.as_str()).collect();
+            if steps.starts_with(&["terms", "0"]) && !(key == "name" && steps.len() == 2) {
+                steps[1] = "phantom"; // a term that has a name
+            }
             let path = if steps.is_empty() { String::new() } else { steps.join(".") + ": " };
             assert_eq!(fault.text, format!("job.toml:{line}: {path}unknown key `{misspelt}`"), "{text}");
             let hint = fault.hint.unwrap();

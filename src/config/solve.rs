@@ -1,13 +1,12 @@
 //! The `[solve]` table: which method, and when it stops.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::FirstGuess;
 use crate::kinds;
-use crate::recon::{AnyMinimiser, Loss};
+use crate::recon::{AnyFormula, AnyMinimiser, Loss};
 use crate::solver::{AnyMethod, AnyPreconditioner, CgParams, StepCalls};
 
 /// How to solve for `x`, and when to stop. The first rule that says stop is named in the report.
@@ -28,13 +27,14 @@ pub struct Solve {
     /// Stop after this many seconds of iterating, by the clock of rank 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_time_s: Option<f64>,
-    /// An npy file with the model's sizes to start from, or "local_mean": start from each operator's own solution,
-    /// averaged. Left out: zero.
+    /// An array (npy, npz, cfl, TIFF, …) with the model's sizes to start from, or "local_mean": start from each operator's own
+    /// solution, averaged; or a formula, such as `{ kind = "fbp" }`. Left out: zero.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_guess: Option<PathBuf>,
+    pub first_guess: Option<FirstGuess>,
 }
 
-/// What `solve.method` can name: all of [`AnyMethod`], for plain least squares, and all of [`AnyMinimiser`], for any fidelity.
+/// What `solve.method` can name: all of [`AnyMethod`], for plain least squares, all of [`AnyMinimiser`], for any fidelity, and
+/// all of [`AnyFormula`], which iterate nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SolveMethod {
@@ -42,6 +42,8 @@ pub enum SolveMethod {
     LeastSquares(AnyMethod),
     /// Minimises Σ d_i(A_i x, y_i) + ½ λ‖x‖².
     Minimiser(AnyMinimiser),
+    /// Applies a formula, once.
+    Formula(AnyFormula),
 }
 
 impl Default for SolveMethod {
@@ -53,11 +55,13 @@ impl Default for SolveMethod {
 impl<'de> Deserialize<'de> for SolveMethod {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let table = toml::Table::deserialize(from)?;
-        let known = [AnyMethod::KINDS, AnyMinimiser::KINDS].concat();
+        let known = [AnyMethod::KINDS, AnyMinimiser::KINDS, AnyFormula::KINDS].concat();
         let (kind, _) = kinds::chosen(table.clone(), "kind", &known).map_err(D::Error::custom)?;
-        let read = match AnyMinimiser::KINDS.contains(&kind.as_str()) {
-            true => AnyMinimiser::deserialize(table).map(SolveMethod::Minimiser),
-            false => AnyMethod::deserialize(table).map(SolveMethod::LeastSquares),
+        let is_of = |kinds: &[&str]| kinds.contains(&kind.as_str());
+        let read = match (is_of(AnyMinimiser::KINDS), is_of(AnyFormula::KINDS)) {
+            (true, _) => AnyMinimiser::deserialize(table).map(SolveMethod::Minimiser),
+            (_, true) => AnyFormula::deserialize(table).map(SolveMethod::Formula),
+            _ => AnyMethod::deserialize(table).map(SolveMethod::LeastSquares),
         };
         read.map_err(|error| D::Error::custom(error.message()))
     }
@@ -69,13 +73,15 @@ impl SolveMethod {
         match self {
             Self::LeastSquares(method) => method.kind(),
             Self::Minimiser(method) => method.kind(),
+            Self::Formula(formula) => formula.kind(),
         }
     }
-    /// The largest number of iterations.
+    /// The largest number of iterations; a formula has none.
     pub fn most_iterations(&self) -> usize {
         match self {
             Self::LeastSquares(method) => method.most_iterations(),
             Self::Minimiser(method) => method.most_iterations(),
+            Self::Formula(_) => 0,
         }
     }
     /// λ.
@@ -83,6 +89,7 @@ impl SolveMethod {
         match self {
             Self::LeastSquares(method) => method.damping(),
             Self::Minimiser(method) => method.damping(),
+            Self::Formula(_) => 0.0,
         }
     }
     /// Vectors that a solve holds: of the model, and of the measurements (beside the data).
@@ -90,6 +97,7 @@ impl SolveMethod {
         match self {
             Self::LeastSquares(method) => method.vectors(),
             Self::Minimiser(method) => method.vectors(),
+            Self::Formula(_) => [2, 1], // the sum, then its normal residual; what is filtered
         }
     }
     /// Of these, the vectors that a checkpoint keeps.
@@ -97,6 +105,7 @@ impl SolveMethod {
         match self {
             Self::LeastSquares(method) => method.kept_vectors(),
             Self::Minimiser(method) => method.kept_vectors(),
+            Self::Formula(_) => [0, 0],
         }
     }
     /// What one step asks of the ranks, with a preconditioner or without.
@@ -104,6 +113,7 @@ impl SolveMethod {
         match self {
             Self::LeastSquares(method) => method.calls(preconditioner),
             Self::Minimiser(method) => method.calls(),
+            Self::Formula(_) => StepCalls::default(),
         }
     }
 }
@@ -142,6 +152,11 @@ pub struct Tolerances {
 }
 
 impl Solve {
-    /// The value of `first_guess` that is no path.
-    pub const LOCAL_MEAN: &'static str = "local_mean";
+    /// The formula that the method is, or from which it starts.
+    pub fn formula(&self) -> Option<&AnyFormula> {
+        match (&self.method, &self.first_guess) {
+            (SolveMethod::Formula(formula), _) | (_, Some(FirstGuess::Formula(formula))) => Some(formula),
+            _ => None,
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::npy::NpyFile;
+use super::{array, sparse};
 use crate::error::Fault;
-use crate::physics::Files;
-use crate::space::{Numbers, Tile};
+use crate::physics::{Files, SparseSizes, Triplets};
+use crate::scalar::Scalar;
+use crate::space::{Numbers, Selection, Tile};
 
 /// The full path of an input file: an absolute `path` as it is, any other below `data_dir`.
 ///
@@ -39,9 +40,10 @@ pub fn resolve(data_dir: &Path, path: &Path) -> Result<PathBuf, Fault> {
     }
 }
 
-/// The arrays (npy) that operators name by path, in a data folder.
+/// The arrays that operators name by path, in a data folder. The extension tells the format: npy, npz, cfl, TIFF, PNG, JPEG;
+/// mtx and SciPy's npz where a sparse matrix is asked for. An array of several in an npz file is a path, too: `maps.npz/coil`.
 ///
-/// Collective: no. Faults: those of [`resolve`] and of the npy reader; numbers that are not finite.
+/// Collective: no. Faults: those of [`resolve`] and of the format's reader; an unknown extension; numbers that are not finite.
 ///
 /// ```
 /// use stackphys::{Shape, io::{FilesIn, write_npy}, physics::Files, space::{Numbers, Tile}};
@@ -56,12 +58,25 @@ pub fn resolve(data_dir: &Path, path: &Path) -> Result<PathBuf, Fault> {
 #[derive(Debug, Clone)]
 pub struct FilesIn(pub PathBuf);
 
+impl FilesIn {
+    /// Reads the part `tile` of an array into `out`. Cost and faults: as of [`read`](Files::read), without a vector of its own.
+    pub fn read_into<S: Scalar>(&self, path: &Path, tile: &Tile, out: &mut [S]) -> Result<(), Fault> {
+        array::open(&self.0, path)?.read_finite(tile, out)
+    }
+}
+
 impl Files for FilesIn {
     fn sizes(&self, path: &Path) -> Result<Vec<usize>, Fault> {
-        Ok(NpyFile::open(&resolve(&self.0, path)?)?.sizes().to_vec())
+        Ok(array::open(&self.0, path)?.sizes)
     }
     fn read(&self, path: &Path, tile: &Tile) -> Result<Numbers, Fault> {
-        NpyFile::open(&resolve(&self.0, path)?)?.read_numbers(tile)
+        array::open(&self.0, path)?.read_numbers(tile)
+    }
+    fn sparse_sizes(&self, path: &Path) -> Result<SparseSizes, Fault> {
+        sparse::sizes(&resolve(&self.0, path)?)
+    }
+    fn read_sparse(&self, path: &Path, rows: Selection) -> Result<Triplets, Fault> {
+        sparse::read(&resolve(&self.0, path)?, rows)
     }
 }
 

@@ -4,36 +4,63 @@
 //! tiles; each rank then reads **only its tile**. [`Data`] is the list of formats that a config can name: a format is a
 //! struct of parameters with `header` and `read`, and a line below.
 //!
+//! A file that holds one array (npy, npz, cfl, TIFF, pictures) is opened by `array` whatever its format; so such files can be
+//! named by operators too ([`FilesIn`]), and [`convert`](convert()) goes between them.
+//!
 //! Every writer leaves a whole file or none ([`atomic`]).
 
+mod array;
 pub mod atomic;
 mod canvas;
+mod cfl;
+mod convert;
 mod data_exchange;
+mod eht_csv;
 mod files;
+mod guess;
 mod nan;
 mod npy;
+mod npz;
+mod nxtomo;
 mod phantom;
+mod picture;
 mod plot;
 mod png;
+mod ring;
+mod sparse;
+mod tiff;
 mod tiles;
+mod uvfits;
+mod visibilities;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use data_exchange::DataExchangeParams;
+pub(crate) use array::split_entry;
+pub use cfl::CflParams;
+pub use convert::convert;
+pub use data_exchange::{DataExchangeParams, data_sets};
+pub use eht_csv::EhtCsvParams;
 pub use files::{FilesIn, resolve};
+pub use guess::{arrays_in, guess};
 pub use nan::NanPolicy;
 pub use npy::{NpyInParts, NpyParams, write_npy};
-pub use phantom::{Phantom, PhantomParams, shepp_logan};
+pub use npz::NpzParams;
+pub use nxtomo::NxTomoParams;
+pub use phantom::{Phantom, PhantomParams, Projections, shepp_logan, shepp_logan_line_integral};
+pub use picture::PictureParams;
 pub use plot::write_convergence;
 pub use png::{Window, write_image};
+pub use ring::RingParams;
+pub use tiff::TiffParams;
 pub use tiles::{TilePicture, write_tiles};
+pub use uvfits::UvfitsParams;
 
 use crate::error::Fault;
 use crate::kinds::kinds;
 use crate::scalar::Scalar;
-use crate::space::{Shape, Tile};
+use crate::space::{Coordinate, Shape, Tile};
 
 /// The help for a file that ends too early.
 const COMPLETE: &str = "was it copied, downloaded or written completely?";
@@ -45,8 +72,17 @@ pub struct Header {
     pub shape: Shape,
     /// The angle of each view in radians, where the format has angles.
     pub angles: Option<Vec<f64>>,
+    /// What else is known of the samples along a dim: u and v of visibilities, their standard deviation `sigma`.
+    pub coordinates: Vec<Coordinate>,
     /// One line for the plan and the report: which file, what it holds.
     pub about: String,
+}
+
+impl Header {
+    /// Dims and a line, without angles and coordinates.
+    pub fn new(shape: Shape, about: String) -> Self {
+        Header { shape, angles: None, coordinates: Vec::new(), about }
+    }
 }
 
 /// What was noticed while a tile was read; ranks add theirs up for the report.
@@ -59,6 +95,11 @@ pub struct Loaded {
     /// How many values were not finite and became zeros.
     pub not_finite: u64,
 }
+
+/// Measurements that are all zero, of whatever the operator predicts: `‖R x‖²` in the sum of terms.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZerosParams {}
 
 kinds! {
     /// Where the measurements of a term come from.
@@ -79,18 +120,37 @@ kinds! {
     /// assert_eq!(y, [2.0, 4.0]);
     /// ```
     pub enum Data by "format" {
+        "cfl" => Cfl(CflParams),
         "data-exchange" => DataExchange(DataExchangeParams),
+        "eht-csv" => EhtCsv(EhtCsvParams),
         "npy" => Npy(NpyParams),
+        "npz" => Npz(NpzParams),
+        "nxtomo" => NxTomo(NxTomoParams),
         "phantom" => Phantom(PhantomParams),
+        "picture" => Picture(PictureParams),
+        "tiff" => Tiff(TiffParams),
+        "uvfits" => Uvfits(UvfitsParams),
+        "zeros" => Zeros(ZerosParams),
     }
 }
 
 impl Data {
     /// Name and one line for each format, for `stackphys list formats`.
     pub const SUMMARIES: &'static [(&'static str, &'static str)] = &[
+        ("cfl", "BART's array, name.cfl with name.hdr: path, dims, nan"),
         ("data-exchange", "HDF5 Data Exchange (synchrotron tomography): path, rows, clamp, nan"),
+        ("eht-csv", "visibilities of the Event Horizon Telescope, as text: path"),
         ("npy", "a NumPy array: path, dims, nan"),
-        ("phantom", "no file: simulated from a known image: name, noise, seed"),
+        ("npz", "one of several NumPy arrays in a file: path, entry, dims, nan"),
+        ("nxtomo", "HDF5 NXtomo (NeXus tomography): path, entry, rows, clamp, nan"),
+        (
+            "phantom",
+            "no file: simulated from a known image, perhaps as a file was measured: name, projections, noise, seed, ring, like",
+        ),
+        ("picture", "a PNG or JPEG image: path, dims"),
+        ("tiff", "a TIFF image or stack: path, dims, nan"),
+        ("uvfits", "visibilities of an interferometer (FITS random groups): path"),
+        ("zeros", "no file: zeros, for a term that regularises"),
     ];
 
     /// What the file says of itself; `None` where there is no file because the caller simulates the measurements.
@@ -99,9 +159,17 @@ impl Data {
     /// is missing, damaged, or not what the parameters say.
     pub fn header(&self, data_dir: &Path) -> Result<Option<Header>, Fault> {
         match self {
+            Data::Cfl(params) => params.header(data_dir).map(Some),
             Data::DataExchange(params) => params.header(data_dir).map(Some),
+            Data::EhtCsv(params) => params.header(data_dir).map(Some),
             Data::Npy(params) => params.header(data_dir).map(Some),
-            Data::Phantom(params) => params.check().map(|()| None),
+            Data::Npz(params) => params.header(data_dir).map(Some),
+            Data::NxTomo(params) => params.header(data_dir).map(Some),
+            Data::Phantom(params) => params.header(data_dir),
+            Data::Picture(params) => params.header(data_dir).map(Some),
+            Data::Tiff(params) => params.header(data_dir).map(Some),
+            Data::Uvfits(params) => params.header(data_dir).map(Some),
+            Data::Zeros(_) => Ok(None),
         }
     }
 
@@ -112,10 +180,37 @@ impl Data {
     /// unless `nan = "zero"`.
     pub fn read<S: Scalar>(&self, data_dir: &Path, tile: &Tile, out: &mut [S]) -> Result<Loaded, Fault> {
         match self {
+            Data::Cfl(params) => params.read(data_dir, tile, out),
             Data::DataExchange(params) => params.read(data_dir, tile, out),
+            Data::EhtCsv(params) => params.read(data_dir, tile, out),
             Data::Npy(params) => params.read(data_dir, tile, out),
+            Data::Npz(params) => params.read(data_dir, tile, out),
+            Data::NxTomo(params) => params.read(data_dir, tile, out),
+            Data::Picture(params) => params.read(data_dir, tile, out),
+            Data::Tiff(params) => params.read(data_dir, tile, out),
+            Data::Uvfits(params) => params.read(data_dir, tile, out),
             Data::Phantom(_) => Err(Fault::new("a phantom has no measurements to read: they are simulated")),
+            Data::Zeros(_) => {
+                out.fill(S::default());
+                Ok(Loaded::default())
+            }
         }
+    }
+}
+
+impl Data {
+    /// The same, read with zeros in the place of what is not finite.
+    pub(crate) fn with_nan_as_zero(mut self) -> Self {
+        match &mut self {
+            Data::Cfl(CflParams { nan, .. })
+            | Data::DataExchange(DataExchangeParams { nan, .. })
+            | Data::Npy(NpyParams { nan, .. })
+            | Data::Npz(NpzParams { nan, .. })
+            | Data::NxTomo(NxTomoParams { nan, .. })
+            | Data::Tiff(TiffParams { nan, .. }) => *nan = NanPolicy::Zero,
+            Data::EhtCsv(_) | Data::Phantom(_) | Data::Picture(_) | Data::Uvfits(_) | Data::Zeros(_) => {}
+        }
+        self
     }
 }
 
@@ -149,7 +244,7 @@ mod tests {
 
     #[test]
     fn formats_are_chosen_by_name() {
-        assert_eq!(Data::KINDS, ["data-exchange", "npy", "phantom"]);
+        assert!(Data::KINDS.iter().eq(Data::SUMMARIES.iter().map(|(name, _)| name)));
         let data: Data = toml::from_str("format = 'data-exchange'\npath = 'a.h5'\nrows = [0]").unwrap();
         let Data::DataExchange(params) = &data else { panic!("{data:?}") };
         assert_eq!(params.rows, Some(vec![0]));

@@ -39,6 +39,16 @@ const MID_GREY: u8 = 128;
 /// assert_eq!((window.low, window.high), (0.0, 3.0));
 /// ```
 pub fn write_image<S: Scalar>(path: &Path, values: &[S], rows: usize, columns: usize) -> Result<Window, Fault> {
+    write_in_window(path, values, [rows, columns], None)
+}
+
+/// The same with black and white as asked for.
+pub(super) fn write_in_window<S: Scalar>(
+    path: &Path,
+    values: &[S],
+    [rows, columns]: [usize; 2],
+    window: Option<[f64; 2]>,
+) -> Result<Window, Fault> {
     let of = path.display();
     if rows.checked_mul(columns) != Some(values.len()) {
         let got = values.len();
@@ -47,7 +57,7 @@ pub fn write_image<S: Scalar>(path: &Path, values: &[S], rows: usize, columns: u
     let (Ok(height @ 1..), Ok(width @ 1..)) = (u32::try_from(rows), u32::try_from(columns)) else {
         return Err(Fault::new(format!("{of}: a picture cannot have {rows}×{columns} pixels")));
     };
-    let (grey, window) = grey(values);
+    let (grey, window) = grey(values, window);
     atomic::write(path, |file| encode(file, width, height, png::ColorType::Grayscale, &grey))?;
     Ok(window)
 }
@@ -67,11 +77,11 @@ pub(super) fn encode(
     writer.write_image_data(pixels).and_then(|()| writer.finish()).map_err(io::Error::other)
 }
 
-fn grey<S: Scalar>(values: &[S]) -> (Vec<u8>, Window) {
+fn grey<S: Scalar>(values: &[S], asked: Option<[f64; 2]>) -> (Vec<u8>, Window) {
     let shown = |value: &S| if S::IS_COMPLEX { value.modulus_squared().sqrt() } else { value.re() };
     let mut finite: Vec<f64> = values.iter().filter(|value| value.is_finite()).map(shown).collect();
     let not_finite = values.len() - finite.len();
-    let (low, high) = window(&mut finite);
+    let (low, high) = asked.map_or_else(|| window(&mut finite), <[f64; 2]>::into);
     let grey = values.iter().map(|value| {
         if !value.is_finite() || low == high {
             return MID_GREY;

@@ -21,16 +21,16 @@ use crate::space::{Ranges, Shape, Tile};
 use indices::{Index, Indices};
 use nest::{Nest, visit};
 
-/// A matrix in an npy file.
+/// A matrix in a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DenseParams {
-    /// An npy file in the data folder: rows × the number of elements of the model.
+    /// An array in the data folder (npy, npz, cfl, TIFF, …): rows × the number of elements of the model.
     pub path: PathBuf,
 }
 
 impl Physics for DenseParams {
-    const SUMMARY: &'static str = "y = M x, with a matrix from an npy file";
+    const SUMMARY: &'static str = "y = M x, with a matrix from a file";
     const MAY_BE_CUT: Cuts = Cuts::Along(&["row"]);
 
     fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
@@ -101,7 +101,7 @@ impl<S: Scalar> Dense<S> {
         Self::from_rows(domain, entries)
     }
 
-    fn from_rows(domain: Shape, entries: Vec<S>) -> Result<Self, Fault> {
+    pub(super) fn from_rows(domain: Shape, entries: Vec<S>) -> Result<Self, Fault> {
         if domain.len() == 0 || entries.is_empty() || !entries.len().is_multiple_of(domain.len()) {
             return Err(Fault::new(format!("dense: {} entries do not make rows for {domain}", entries.len())));
         }

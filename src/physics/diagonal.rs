@@ -12,18 +12,18 @@ use crate::operator::{Basis, LinearOperator, SharedOperator, Structure, Work};
 use crate::scalar::{Real, Scalar};
 use crate::space::{Ranges, Shape, Tile};
 
-/// The diagonal: one number for all elements, or an npy file with the model's sizes.
+/// The diagonal: one number for all elements, or a file with the model's sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiagonalParams {
     /// One factor for all elements.
     pub value: Option<f64>,
-    /// An npy file with one factor for each element, in the data folder.
+    /// An array (npy, npz, cfl, TIFF, …) with one factor for each element, in the data folder.
     pub path: Option<PathBuf>,
 }
 
 impl Physics for DiagonalParams {
-    const SUMMARY: &'static str = "y = d ⊙ x, with one number or an npy file as d";
+    const SUMMARY: &'static str = "y = d ⊙ x, with one number or a file as d";
     const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
     const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
     const NORMAL: Option<Basis> = Some(Basis::Model);

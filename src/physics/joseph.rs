@@ -37,6 +37,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+pub(super) mod columns;
+#[cfg(target_arch = "x86_64")]
 mod lanes;
 mod plain;
 

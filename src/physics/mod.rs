@@ -4,31 +4,62 @@
 //! which implements [`Physics`]) and the **operator** that they build. The registry at the end of this file is the list of
 //! all that a config can name; `docs/add-an-operator.md` walks through adding one.
 
+mod along;
 mod blur;
+mod centred;
+pub mod ct;
 mod dense;
 mod diagonal;
+mod downsample;
+mod fourier;
+mod gradient;
 mod identity;
 mod intensity;
+mod interferometer;
 pub mod joseph;
+mod mask;
+mod mri;
 pub mod noise;
+mod nufft;
 mod parallel_ct;
-mod threads;
+mod random_projection;
+mod sampling;
+mod sparse;
+mod trajectory;
+mod wavelet;
 
 use std::fmt;
 use std::path::Path;
 
-pub use blur::{Blur, BlurParams, Padding, PerDim};
+pub use blur::{
+    AiryKernel, Blur, BlurParams, BoxKernel, By, Convolution, DiscKernel, FileKernel, GaussianKernel, Kernel,
+    KernelParams, MotionKernel, Padding, PerDim, VaryingBlur, VaryingBlurParams, Weigh,
+};
+pub use ct::{ConeCtParams, FanCtParams, VectorCtParams};
 pub use dense::{Dense, DenseParams};
 pub use diagonal::{Diagonal, DiagonalParams};
+pub use downsample::{Downsample, DownsampleParams, Filter};
+pub use fourier::{Fourier, FourierParams};
+pub use gradient::{Boundary, Differences, Gradient, GradientParams};
 pub use identity::{Identity, IdentityParams};
 pub use intensity::Intensity;
+pub use interferometer::{Interferometer, InterferometerParams, Weighting};
+pub use mask::MaskParams;
+pub use mri::{CartesianMri, MapsParams, MriParams, NonCartesianMri, birdcage};
+pub use nufft::{NormalForm, Nufft, NufftAccuracy, NufftParams, ToeplitzNormal};
 pub use parallel_ct::{AngleRange, Angles, Detector, ParallelCt, ParallelCtParams};
+pub use random_projection::{Entries, RandomProjection, RandomProjectionParams};
+pub use sampling::SamplingParams;
+pub use sparse::{Sparse, SparseParams, SparseSizes, Triplets};
+pub use trajectory::TrajectoryParams;
+pub use wavelet::{Wavelet, WaveletParams};
 
 use crate::error::Fault;
 use crate::kinds::kinds;
 use crate::operator::{Basis, LinearOperator};
 use crate::scalar::Scalar;
-use crate::space::{Numbers, Shape, Tile};
+use crate::space::{Coordinate, Numbers, Selection, Shape, Tile};
+use crate::threads;
 
 /// An operator whose type is known only when the job runs.
 pub type BoxedOperator<S> = Box<dyn LinearOperator<S>>;
@@ -45,11 +76,21 @@ pub struct Setting<'a> {
     pub data: Option<&'a Shape>,
     /// The angles that came with the measurements, in radians.
     pub angles: Option<&'a [f64]>,
+    /// What else came with the measurements, along one of their dims: u and v of visibilities, …
+    pub coordinates: &'a [Coordinate],
     /// Reads arrays that parameters name by path.
     pub files: &'a dyn Files,
 }
 
-impl Setting<'_> {
+impl<'a> Setting<'a> {
+    /// All of a model, without measurements.
+    pub fn new(model: &'a Shape, files: &'a dyn Files) -> Self {
+        Setting { model, window: None, blocks: &[], data: None, angles: None, coordinates: &[], files }
+    }
+    /// What came with the measurements under this name.
+    pub fn coordinate(&self, name: &str) -> Option<&'a Coordinate> {
+        self.coordinates.iter().find(|coordinate| coordinate.name == name)
+    }
     /// The part of `x` that the operator is for.
     pub fn window(&self) -> Tile {
         self.window.cloned().unwrap_or_else(|| Tile::whole(self.model))
@@ -74,6 +115,14 @@ pub trait Files {
     fn sizes(&self, path: &Path) -> Result<Vec<usize>, Fault>;
     /// The part `tile` of the array in a file; only this part is read.
     fn read(&self, path: &Path, tile: &Tile) -> Result<Numbers, Fault>;
+    /// The sizes of the sparse matrix in a file. Left as it is: a fault.
+    fn sparse_sizes(&self, path: &Path) -> Result<SparseSizes, Fault> {
+        Err(Fault::new(format!("{}: sparse matrices cannot be read here", path.display())))
+    }
+    /// Some rows of the sparse matrix in a file. Left as it is: a fault.
+    fn read_sparse(&self, path: &Path, _rows: Selection) -> Result<Triplets, Fault> {
+        Err(Fault::new(format!("{}: sparse matrices cannot be read here", path.display())))
+    }
 }
 
 /// What is known of an operator before it is built.
@@ -127,6 +176,15 @@ pub trait Physics {
     /// The basis in which `AᴴA` is diagonal, if there is one.
     const NORMAL: Option<Basis> = None;
 
+    /// [`MODEL_MAY_BE_CUT`](Self::MODEL_MAY_BE_CUT), where it is less for some parameters.
+    fn model_may_be_cut(&self) -> Cuts {
+        Self::MODEL_MAY_BE_CUT
+    }
+    /// [`NORMAL`](Self::NORMAL), where that is not so for some parameters.
+    fn normal(&self) -> Option<Basis> {
+        Self::NORMAL
+    }
+
     /// The shape of all measurements of this operator. Checks the parameters; the place for errors that name keys.
     fn range(&self, setting: &Setting) -> Result<Shape, Fault>;
     /// What the operator on `setting.window` contributes to, of the part `tile` of the range. All of it, unless a dim of the
@@ -134,6 +192,10 @@ pub trait Physics {
     /// are the same or have nothing in common.
     fn contributes(&self, _setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
         Ok(vec![tile.clone()])
+    }
+    /// The geometry of all rays, if the measurements are sums along rays: for what is known of those in closed form.
+    fn scan(&self, _setting: &Setting) -> Result<Option<ct::Scan>, Fault> {
+        Ok(None)
     }
     /// Memory and cost of the part `tile` of the range. Cheap: all ranks ask for all parts.
     fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault>;
@@ -161,21 +223,25 @@ macro_rules! registry {
             pub fn may_be_cut(&self) -> Cuts {
                 match self { $( Self::$variant(_) => <$params as Physics>::MAY_BE_CUT, )+ }
             }
-            /// See [`Physics::MODEL_MAY_BE_CUT`].
+            /// See [`Physics::model_may_be_cut`].
             pub fn model_may_be_cut(&self) -> Cuts {
-                match self { $( Self::$variant(_) => <$params as Physics>::MODEL_MAY_BE_CUT, )+ }
+                match self { $( Self::$variant(params) => params.model_may_be_cut(), )+ }
             }
             /// See [`Physics::contributes`].
             pub fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
                 match self { $( Self::$variant(params) => params.contributes(setting, tile), )+ }
             }
-            /// See [`Physics::NORMAL`].
+            /// See [`Physics::normal`].
             pub fn normal(&self) -> Option<Basis> {
-                match self { $( Self::$variant(_) => <$params as Physics>::NORMAL, )+ }
+                match self { $( Self::$variant(params) => params.normal(), )+ }
             }
             /// See [`Physics::range`].
             pub fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
                 match self { $( Self::$variant(params) => params.range(setting), )+ }
+            }
+            /// See [`Physics::scan`].
+            pub fn scan(&self, setting: &Setting) -> Result<Option<ct::Scan>, Fault> {
+                match self { $( Self::$variant(params) => params.scan(setting), )+ }
             }
             /// See [`Physics::needs`].
             pub fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
@@ -191,9 +257,37 @@ macro_rules! registry {
 
 registry! {
     "parallel_ct" => ParallelCt(ParallelCtParams),
+    "fan_ct" => FanCt(FanCtParams),
+    "cone_ct" => ConeCt(ConeCtParams),
+    "vector_ct" => VectorCt(VectorCtParams),
 
     "blur" => Blur(BlurParams),
+    "varying_blur" => VaryingBlur(VaryingBlurParams),
+    "mask" => Mask(MaskParams),
+    "downsample" => Downsample(DownsampleParams),
+    "gradient" => Gradient(GradientParams),
+    "wavelet" => Wavelet(WaveletParams),
+    "random_projection" => RandomProjection(RandomProjectionParams),
     "dense" => Dense(DenseParams),
+    "sparse" => Sparse(SparseParams),
     "diagonal" => Diagonal(DiagonalParams),
+    "fourier" => Fourier(FourierParams),
+    "mri" => Mri(MriParams),
+    "nufft" => Nufft(NufftParams),
     "identity" => Identity(IdentityParams),
+    "interferometer" => Interferometer(InterferometerParams),
+}
+
+/// For tests of parameters that read nothing.
+#[cfg(test)]
+struct NoFiles;
+
+#[cfg(test)]
+impl Files for NoFiles {
+    fn sizes(&self, path: &Path) -> Result<Vec<usize>, Fault> {
+        Err(Fault::new(format!("there is no {}", path.display())))
+    }
+    fn read(&self, path: &Path, _: &Tile) -> Result<Numbers, Fault> {
+        Err(Fault::new(format!("there is no {}", path.display())))
+    }
 }

@@ -45,6 +45,7 @@ pub use norm_squared::{NormSquared, NormSquaredEstimate, norm_squared};
 pub use power::{Power, PowerParams};
 pub use precondition::{AnyPreconditioner, BlockParams, FourierParams, JacobiParams, Preconditioner, Sums, SumsParams};
 pub use prox_l2::{Gamma, ProxL2Params, prox_l2};
+pub(crate) use pseudo_inverse::true_residuals;
 pub use pseudo_inverse::{Exact, PseudoInverse, Solution, Start, pseudo_inverse, with_trouble_rules};
 pub use step_calls::{StepCalls, StepMessages};
 pub use stop::Status;

@@ -177,7 +177,7 @@ fn local_mean<X: Scalar, Y: Scalar<Real = X::Real>>(
 }
 
 /// ‖A x − y‖ / ‖y‖ and ‖Aᴴ(A x − y) + λx‖ / ‖Aᴴ y‖. Zero data have zero residuals by x = 0, infinite ones otherwise.
-fn true_residuals<X: Scalar, Y: Scalar<Real = X::Real>>(
+pub(crate) fn true_residuals<X: Scalar, Y: Scalar<Real = X::Real>>(
     stack: &Stack<X, Y>,
     x: &Vector<X>,
     y: &Vector<Y>,

@@ -1,6 +1,7 @@
 //! What a vector looks like and who owns which part: plain data, no communication.
 
 mod blas;
+mod coordinate;
 mod layout;
 mod numbers;
 mod partition;
@@ -12,6 +13,7 @@ mod vector;
 
 pub use blas::dot;
 pub(crate) use blas::{add, add_both};
+pub use coordinate::Coordinate;
 pub use layout::{Block, Placement, Space};
 pub use numbers::Numbers;
 pub use partition::Partition;

@@ -13,7 +13,7 @@
 //! Synchrotron Radiation 21 (2014), section 3.
 
 #[cfg(feature = "hdf5")]
-mod scan;
+pub(super) mod scan;
 
 use std::path::{Path, PathBuf};
 
@@ -47,19 +47,34 @@ fn default_clamp() -> f64 {
     1e-6
 }
 
+/// A line for each data set of an HDF5 file: name, sizes, type, unit. No lines where a file's extension is another.
+///
+/// Collective: no. Cost: metadata only. Faults: a file that is not HDF5; a build without HDF5.
+pub fn data_sets(path: &Path) -> Result<Vec<String>, Fault> {
+    match super::array::extension(path).as_str() {
+        #[cfg(feature = "hdf5")]
+        "h5" | "hdf5" | "hdf" | "nx" | "nxs" => scan::data_sets(path),
+        #[cfg(not(feature = "hdf5"))]
+        "h5" | "hdf5" | "hdf" | "nx" | "nxs" => Err(no_hdf5(path)),
+        _ => Ok(Vec::new()),
+    }
+}
+
+#[cfg(not(feature = "hdf5"))]
+pub(super) fn no_hdf5(path: &Path) -> Fault {
+    Fault::new(format!("cannot read {}: this build has no HDF5", path.display()))
+        .hint("build with --features hdf5 (needs libhdf5-dev)")
+}
+
 #[cfg(not(feature = "hdf5"))]
 impl DataExchangeParams {
     /// A fault: this build has no HDF5.
     pub(super) fn header(&self, _data_dir: &Path) -> Result<Header, Fault> {
-        Err(self.no_hdf5())
+        Err(no_hdf5(&self.path))
     }
     /// A fault: this build has no HDF5.
     pub(super) fn read<S: Scalar>(&self, _data_dir: &Path, _tile: &Tile, _out: &mut [S]) -> Result<Loaded, Fault> {
-        Err(self.no_hdf5())
-    }
-    fn no_hdf5(&self) -> Fault {
-        Fault::new(format!("cannot read {}: this build has no HDF5", self.path.display()))
-            .hint("build with --features hdf5 (needs libhdf5-dev)")
+        Err(no_hdf5(&self.path))
     }
 }
 
@@ -67,15 +82,25 @@ impl DataExchangeParams {
 impl DataExchangeParams {
     /// Dims, sizes and angles; reads metadata and `theta` only.
     pub(super) fn header(&self, data_dir: &Path) -> Result<Header, Fault> {
-        let scan = scan::Scan::open(self, data_dir)?;
-        let (angles, how) = scan.angles()?;
+        let scan = self.open(data_dir)?;
+        let theta = scan::Theta { name: "exchange/theta", unless_there: true };
+        let (angles, how) = scan.angles(&theta)?;
         let about = scan.about(&how);
-        Ok(Header { shape: scan.shape(), angles: Some(angles), about })
+        Ok(Header { angles: Some(angles), ..Header::new(scan.shape(), about) })
     }
 
     /// Reads the angles, rows and columns of a tile as line integrals.
     pub(super) fn read<S: Scalar>(&self, data_dir: &Path, tile: &Tile, out: &mut [S]) -> Result<Loaded, Fault> {
-        scan::Scan::open(self, data_dir)?.read(tile, out)
+        self.open(data_dir)?.read(tile, out)
+    }
+
+    fn open(&self, data_dir: &Path) -> Result<scan::Scan<'_>, Fault> {
+        let DataExchangeParams { path, rows, clamp, nan } = self;
+        let asked = scan::Asked { path, rows, clamp: *clamp, nan: *nan };
+        let file = asked.open(data_dir)?;
+        let all = |name: &str| scan::Frames::all(&file, name, path);
+        let (views, white, dark) = (all("exchange/data")?, all("exchange/data_white")?, all("exchange/data_dark")?);
+        scan::Scan::of(asked, file, views, white, dark)
     }
 }
 

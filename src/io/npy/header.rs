@@ -5,76 +5,64 @@
 use std::fmt;
 use std::io::{ErrorKind, Read};
 
-use super::element::Element;
 use crate::error::Fault;
 use crate::io::COMPLETE;
+use crate::io::array::{Element, Layout};
 
 /// Brackets in a header that is well formed nest three deep at most; the parser recurses.
 const DEEPEST_HEADER: usize = 16;
 /// NumPy's own limit is 10 000 unless the caller trusts the file.
 const LONGEST_HEADER: usize = 1 << 20;
 
-/// A header that makes sense, of a file that is long enough for it.
-pub(super) struct NpyHeader {
-    /// Where the numbers begin.
-    pub first: u64,
-    pub sizes: Vec<usize>,
-    pub element: Element,
-    pub big_endian: bool,
-    pub fortran: bool,
-}
-
-impl NpyHeader {
-    /// The header of a file of so many bytes, which faults call `of`.
-    pub fn read(reader: &mut impl Read, bytes: u64, of: &impl fmt::Display) -> Result<Self, Fault> {
-        let head = header_bytes(reader).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => {
-                Fault::new(format!("{of} ends within its header: {bytes} bytes in all")).hint(COMPLETE)
-            }
-            ErrorKind::InvalidData => {
-                Fault::new(format!("{of} is not an npy file: {error}")).hint("write one with numpy.save(path, array)")
-            }
-            _ => Fault::new(format!("cannot read {of}: {error}")),
-        })?;
-        let header = ndarray_npy::npy::header::Header::from_reader(&mut head.as_slice())
-            .map_err(|error| Fault::new(format!("{of} has no npy header that can be read: {error}")))?;
-
-        let unsupported = |dtype: &dyn fmt::Display| {
-            Fault::new(format!("{of} holds elements of type {dtype}, which are not numbers that can be read"))
-                .hint("convert them: numpy.save(path, array.astype(\"float32\"))")
-        };
-        let dtype = &header.type_descriptor;
-        let code = dtype.as_string().ok_or_else(|| unsupported(dtype))?;
-        let (order, kind) = match code.chars().next() {
-            Some(order @ ('<' | '>' | '|' | '=')) => (order, &code[1..]),
-            _ => ('=', code.as_str()),
-        };
-        let element = Element::parse(kind).ok_or_else(|| unsupported(&format!("`{code}`")))?;
-        let big_endian = order == '>' || (order == '=' && cfg!(target_endian = "big"));
-
-        let sizes = header.shape;
-        let first = head.len() as u64;
-        let needed = sizes
-            .iter()
-            .try_fold(element.bytes() as u64, |product, &size| product.checked_mul(size as u64))
-            .and_then(|numbers| numbers.checked_add(first));
-        match needed {
-            Some(needed) if needed == first => {
-                return Err(Fault::new(format!("{of} holds no numbers: its sizes are {sizes:?}")));
-            }
-            Some(needed) if needed <= bytes => {}
-            _ => {
-                let needed = needed.map_or("more than 2^64".to_owned(), |needed| needed.to_string());
-                return Err(Fault::new(format!(
-                    "{of} is truncated: {needed} bytes are needed for sizes {sizes:?} of {}, it has {bytes}",
-                    element.name()
-                ))
-                .hint(COMPLETE));
-            }
+/// The layout that the header of a file of so many bytes tells; faults call the file `of`.
+pub(in crate::io) fn layout(reader: &mut impl Read, bytes: u64, of: &impl fmt::Display) -> Result<Layout, Fault> {
+    let head = header_bytes(reader).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => {
+            Fault::new(format!("{of} ends within its header: {bytes} bytes in all")).hint(COMPLETE)
         }
-        let fortran = header.layout.is_fortran();
-        Ok(NpyHeader { first, sizes, element, big_endian, fortran })
+        ErrorKind::InvalidData => {
+            Fault::new(format!("{of} is not an npy file: {error}")).hint("write one with numpy.save(path, array)")
+        }
+        _ => Fault::new(format!("cannot read {of}: {error}")),
+    })?;
+    let header = ndarray_npy::npy::header::Header::from_reader(&mut head.as_slice())
+        .map_err(|error| Fault::new(format!("{of} has no npy header that can be read: {error}")))?;
+
+    let unsupported = |dtype: &dyn fmt::Display| {
+        Fault::new(format!("{of} holds elements of type {dtype}, which are not numbers that can be read"))
+            .hint("convert them: numpy.save(path, array.astype(\"float32\"))")
+    };
+    let dtype = &header.type_descriptor;
+    let code = dtype.as_string().ok_or_else(|| unsupported(dtype))?;
+    let (order, kind) = match code.chars().next() {
+        Some(order @ ('<' | '>' | '|' | '=')) => (order, &code[1..]),
+        _ => ('=', code.as_str()),
+    };
+    let element = Element::parse(kind).ok_or_else(|| unsupported(&format!("`{code}`")))?;
+    let big_endian = order == '>' || (order == '=' && cfg!(target_endian = "big"));
+
+    let sizes = header.shape;
+    let first = head.len() as u64;
+    let needed = sizes
+        .iter()
+        .try_fold(element.bytes() as u64, |product, &size| product.checked_mul(size as u64))
+        .and_then(|numbers| numbers.checked_add(first));
+    match needed {
+        Some(needed) if needed == first => {
+            return Err(Fault::new(format!("{of} holds no numbers: its sizes are {sizes:?}")));
+        }
+        Some(needed) if needed <= bytes => {}
+        _ => {
+            let needed = needed.map_or("more than 2^64".to_owned(), |needed| needed.to_string());
+            return Err(Fault::new(format!(
+                "{of} is truncated: {needed} bytes are needed for sizes {sizes:?} of {}, it has {bytes}",
+                element.name()
+            ))
+            .hint(COMPLETE));
+        }
     }
+    let fortran = header.layout.is_fortran();
+    Ok(Layout { first, sizes, element, big_endian, fortran })
 }
 
 /// Magic string, version, length and dictionary of a header, looked over before a parser sees them.
@@ -121,13 +109,13 @@ fn header_bytes(reader: &mut impl Read) -> std::io::Result<Vec<u8>> {
 mod tests {
     use std::path::Path;
 
-    use crate::io::npy::NpyFile;
+    use crate::io::npy;
     use crate::io::npy::by_hand::raw;
     use crate::io::write_npy;
     use crate::space::{Shape, Tile};
 
     fn text_of(path: &Path) -> String {
-        match NpyFile::open(path) {
+        match npy::open(path) {
             Ok(_) => "opened".to_owned(),
             Err(fault) => fault.text,
         }
@@ -182,7 +170,7 @@ mod tests {
                 let mut bad = good.clone();
                 bad[k] = value;
                 std::fs::write(&path, bad).unwrap();
-                if let Ok(mut file) = NpyFile::open(&path) {
+                if let Ok(mut file) = npy::open(&path) {
                     let _ = file.read_numbers(&Tile::whole(&shape));
                 }
             }

@@ -3,27 +3,28 @@
 //! The header's dictionary is parsed by `ndarray-npy`; the numbers are read here, because a rank wants its tile and not the
 //! file.
 
-mod axes;
 #[cfg(test)]
-mod by_hand;
-mod element;
-mod header;
-mod read;
+pub(super) mod by_hand;
+pub(super) mod header;
+#[cfg(test)]
+mod tests;
 mod write;
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use read::NpyFile;
 pub use write::{NpyInParts, write_npy};
 
-use super::nan::{self, NanPolicy, settle};
-use super::{Header, Loaded, resolve};
+use super::array::{self, ArrayFile, Raw};
+use super::nan::NanPolicy;
+use super::{COMPLETE, Header, Loaded, resolve};
 use crate::error::Fault;
 use crate::scalar::Scalar;
-use crate::space::{Shape, Tile};
+use crate::space::Tile;
 
 /// An npy file; its dims have no names in the file, so they get them here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,69 +42,37 @@ pub struct NpyParams {
 impl NpyParams {
     /// Dims and sizes; reads the file's header only.
     pub(super) fn header(&self, data_dir: &Path) -> Result<Header, Fault> {
-        let file = NpyFile::open(&resolve(data_dir, &self.path)?)?;
-        let sizes = file.sizes();
-        if sizes.len() != self.dims.len() {
-            let (path, dims, named) = (self.path.display(), sizes.len(), self.dims.len());
-            return Err(Fault::new(format!(
-                "`dims`: {path} has {dims} dims of sizes {sizes:?}, `dims` names {named}: {:?}",
-                self.dims
-            ))
-            .hint("name each dim once, slowest first"));
-        }
-        if let Some(name) =
-            self.dims.iter().enumerate().find_map(|(k, name)| self.dims[..k].contains(name).then_some(name))
-        {
-            return Err(Fault::new(format!("`dims` names `{name}` twice")).hint("name each dim once, slowest first"));
-        }
-        let shape = Shape::new(self.dims.iter().cloned().zip(sizes.iter().copied()));
-        let about = format!("{}: {shape}, {}", self.path.display(), file.element().name());
-        Ok(Header { shape, angles: None, about })
+        array::header(&open(&resolve(data_dir, &self.path)?)?, &self.path, Some(&self.dims))
     }
-
     /// Reads a tile.
     pub(super) fn read<S: Scalar>(&self, data_dir: &Path, tile: &Tile, out: &mut [S]) -> Result<Loaded, Fault> {
-        let mut file = NpyFile::open(&resolve(data_dir, &self.path)?)?;
-        file.read_into(tile, out)?;
-        let of = self.path.display().to_string();
-        let not_finite =
-            settle(out, self.nan, tile, &of, |index| nan::named(tile, index)).map_err(|fault| fault.hint(nan::HINT))?;
-        Ok(Loaded { numbers: out.len() as u64, clamped: 0, not_finite })
+        array::read(&mut open(&resolve(data_dir, &self.path)?)?, &self.path, self.nan, tile, out)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::by_hand::params;
-    use super::*;
-    use crate::space::Selection;
+/// Opens a file and reads its header.
+pub(super) fn open(path: &Path) -> Result<ArrayFile, Fault> {
+    let (of, file, bytes) = opened(path)?;
+    let layout = header::layout(&mut BufReader::new(&file), bytes, &of)?;
+    let names = names(&layout.sizes);
+    Ok(ArrayFile::raw(of.clone(), names, Raw::in_file(of, file, layout)))
+}
 
-    #[test]
-    fn values_that_are_not_finite_follow_the_policy() {
-        let folder = tempfile::tempdir().unwrap();
-        let shape = Shape::new([("a", 3), ("b", 2)]);
-        let values = [1.0, 2.0, 3.0, f64::NAN, f64::INFINITY, 1e300];
-        write_npy(&folder.path().join("a.npy"), &shape, &values).unwrap();
-        let tile = Tile::whole(&shape).with(0, Selection { start: 1, step: 1, count: 2 });
-        let strict = params("a.npy", &["a", "b"], NanPolicy::Error);
-        let fault = strict.read(folder.path(), &tile, &mut [0f64; 4]).unwrap_err();
-        assert!(fault.text.contains("2 of the 4") && fault.text.contains("a=1, b=1"), "{}", fault.text);
-        assert!(fault.hint.unwrap().contains("data.nan = \"zero\""));
-        let lenient = params("a.npy", &["a", "b"], NanPolicy::Zero);
-        let mut out = [0f64; 4];
-        assert_eq!(lenient.read(folder.path(), &tile, &mut out).unwrap().not_finite, 2);
-        assert_eq!(out, [3.0, 0.0, 0.0, 1e300]);
-        // What f32 cannot hold is not finite either.
-        assert_eq!(lenient.read(folder.path(), &tile, &mut [0f32; 4]).unwrap().not_finite, 3);
+/// An open file that is not empty: what faults call it, and its bytes.
+pub(super) fn opened(path: &Path) -> Result<(String, File, u64), Fault> {
+    let of = path.display().to_string();
+    let wrong = |error: std::io::Error| Fault::new(format!("cannot read {of}: {error}"));
+    let file = File::open(path).map_err(wrong)?;
+    let bytes = file.metadata().map_err(wrong)?.len();
+    if bytes == 0 {
+        return Err(Fault::new(format!("{of} is empty (0 bytes)")).hint(COMPLETE));
     }
+    Ok((of, file, bytes))
+}
 
-    #[test]
-    fn names_must_fit_the_array() {
-        let folder = tempfile::tempdir().unwrap();
-        write_npy(&folder.path().join("a.npy"), &Shape::new([("a", 2), ("b", 2)]), &[0.0; 4]).unwrap();
-        let fault = params("a.npy", &["a"], NanPolicy::Error).header(folder.path()).unwrap_err();
-        assert!(fault.text.contains("has 2 dims") && fault.text.contains("names 1"), "{}", fault.text);
-        let fault = params("a.npy", &["a", "a"], NanPolicy::Error).header(folder.path()).unwrap_err();
-        assert!(fault.text.contains("`a` twice"), "{}", fault.text);
-    }
+/// What dims are called where the file does not say: as images and volumes.
+pub(super) fn names(sizes: &[usize]) -> Vec<String> {
+    let last = ["w", "z", "y", "x"];
+    let name = |back: usize| last.len().checked_sub(back).map_or(format!("dim{back}"), |at| last[at].to_owned());
+    (1..=sizes.len()).rev().map(name).collect()
 }

@@ -14,7 +14,7 @@ use crate::scalar::Real;
 const REGISTERS: usize = 8;
 
 /// The names that `pulp` has for a type of numbers.
-pub(super) trait Lanes: Real {
+pub(in crate::physics) trait Lanes: Real {
     /// A register of them.
     type Register<V: Simd>: Copy;
     /// As many registers as fill, and the rest.
@@ -154,6 +154,82 @@ fn block<V: Simd, R: Lanes, const N: usize>(
     }
 }
 
+/// A row of output from shifted rows: `out[i] ← Σ_k w_k from[i + offset_k]`, for any weights.
+pub(in crate::physics) struct Taps<'a, R> {
+    pub weights: &'a [R],
+    /// As many as weights.
+    pub offsets: &'a [usize],
+    pub from: &'a [R],
+    pub out: &'a mut [R],
+    /// Whether to add to what `out` holds.
+    pub add: bool,
+}
+
+impl<R: Real> Taps<'_, R> {
+    /// With the widest registers that this machine has; the sum goes over k in order, whatever these are.
+    pub fn run(self) {
+        match R::NAME {
+            "f32" => pulp::Arch::new().dispatch(self.of::<f32>()),
+            _ => pulp::Arch::new().dispatch(self.of::<f64>()),
+        }
+    }
+}
+
+impl<'a, R: Real> Taps<'a, R> {
+    /// The same with the name of the type that `R` is.
+    fn of<To: Real>(self) -> Taps<'a, To> {
+        let Taps { weights, offsets, from, out, add } = self;
+        let (weights, from) = (bytemuck::cast_slice(weights), bytemuck::cast_slice(from));
+        Taps { weights, offsets, from, out: bytemuck::cast_slice_mut(out), add }
+    }
+}
+
+impl<R: Lanes> pulp::WithSimd for Taps<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<V: Simd>(self, simd: V) {
+        let Taps { weights, offsets, from, out, add } = self;
+        let lanes = size_of::<R::Register<V>>() / size_of::<R>();
+        let (full, rest) = R::registers_mut::<V>(out);
+        let (blocks, single) = full.as_chunks_mut::<REGISTERS>();
+        let mut at = 0;
+        for out in blocks {
+            shifted::<V, R, REGISTERS>(simd, weights, offsets, &from[at..], out, add);
+            at += REGISTERS * lanes;
+        }
+        for out in single {
+            shifted::<V, R, 1>(simd, weights, offsets, &from[at..], std::array::from_mut(out), add);
+            at += lanes;
+        }
+        for out in R::registers_mut::<pulp::Scalar>(rest).0 {
+            shifted::<pulp::Scalar, R, 1>(pulp::Scalar, weights, offsets, &from[at..], std::array::from_mut(out), add);
+            at += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn shifted<V: Simd, R: Lanes, const N: usize>(
+    simd: V,
+    weights: &[R],
+    offsets: &[usize],
+    from: &[R],
+    out: &mut [R::Register<V>; N],
+    add: bool,
+) {
+    let length = N * size_of::<R::Register<V>>() / size_of::<R>();
+    let mut sum = [R::splat(simd, R::default()); N];
+    for (weight, offset) in weights.iter().zip(offsets) {
+        let (weight, row) = (R::splat(simd, *weight), R::registers::<V>(&from[*offset..][..length]).0);
+        for n in 0..N {
+            sum[n] = R::plus(simd, sum[n], R::times(simd, weight, row[n]));
+        }
+    }
+    for n in 0..N {
+        out[n] = if add { R::plus(simd, out[n], sum[n]) } else { sum[n] };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use pulp::WithSimd;
@@ -205,8 +281,34 @@ mod tests {
         }
     }
 
+    fn shifted_sums_have_the_same_bits<R: Lanes>() {
+        let weights: Vec<R> = [0.3, -1.7, 0.01, 2.0].map(R::from_f64).to_vec();
+        let offsets = [0, 3, 64, 65];
+        for length in [1, 2, 7, 8, 31, 64, 67, 203] {
+            let from: Vec<R> = (0..length + 65).map(number).collect();
+            for add in [false, true] {
+                let before: Vec<R> = (0..length).map(|i| number(7 * i + 1)).collect();
+                let [mut widest, mut single] = [before.clone(), before.clone()];
+                Taps { weights: &weights, offsets: &offsets, from: &from, out: &mut widest, add }.run();
+                let taps = Taps { weights: &weights, offsets: &offsets, from: &from, out: &mut single, add };
+                taps.with_simd(pulp::Scalar);
+                for (i, got) in widest.iter().enumerate() {
+                    let mut sum = R::default();
+                    for (weight, offset) in weights.iter().zip(offsets) {
+                        sum += *weight * from[i + offset];
+                    }
+                    let want = if add { before[i] + sum } else { sum };
+                    assert!(*got == want, "{} {length} {add}: {i}", R::NAME);
+                }
+                assert!(widest == single);
+            }
+        }
+    }
+
     #[test]
     fn all_registers_give_the_same_bits_as_plain_loops() {
+        shifted_sums_have_the_same_bits::<f32>();
+        shifted_sums_have_the_same_bits::<f64>();
         all_registers_give_the_same_bits::<f32>();
         all_registers_give_the_same_bits::<f64>();
     }

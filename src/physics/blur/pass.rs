@@ -21,8 +21,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::lanes::Correlate;
-use crate::physics::threads;
 use crate::scalar::Real;
+use crate::threads;
 
 /// Bytes of the widest row of a tile: one block of AVX2's registers, and 2·radius + 1 rows of it stay in the L1 cache for
 /// radii up to some 60.

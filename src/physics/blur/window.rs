@@ -209,7 +209,8 @@ pub(super) fn reaches(window: Selection, result: Selection, size: usize, reach: 
 mod tests {
     use num_complex::Complex;
 
-    use super::super::{Padding, gaussian_reach};
+    use super::super::Padding;
+    use super::super::gaussian::gaussian_reach;
     use super::*;
     use crate::operator::Apply;
     use crate::random::Stream;

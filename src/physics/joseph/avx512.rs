@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::columns::{self, AdjointColumn, ForwardColumn};
 use super::lanes::{self, Lanes};
 use super::{AdjointChunk, ForwardBand, Instructions};
 
@@ -9,31 +10,27 @@ struct Single;
 struct Double;
 
 macro_rules! entry {
-    ($forward:ident, $adjoint:ident, $number:ty, $lanes:ty) => {
-        pub(super) fn $forward(band: ForwardBand<'_, $number>) {
+    ($name:ident: $task:ident<$number:ty> by $kernel:path) => {
+        pub(super) fn $name(task: $task<'_, $number>) {
             #[target_feature(enable = "avx512f,avx512dq")]
-            fn run(band: ForwardBand<'_, $number>) {
+            fn run(task: $task<'_, $number>) {
                 // SAFETY: this function enables the instructions.
-                unsafe { lanes::forward::<$lanes>(band) }
+                unsafe { $kernel(task) }
             }
             debug_assert!(Instructions::Avx512.supported());
             // SAFETY: an operator takes a set only if the machine has it.
-            unsafe { run(band) }
-        }
-        pub(super) fn $adjoint(chunk: AdjointChunk<'_, $number>) {
-            #[target_feature(enable = "avx512f,avx512dq")]
-            fn run(chunk: AdjointChunk<'_, $number>) {
-                // SAFETY: this function enables the instructions.
-                unsafe { lanes::adjoint::<$lanes, 4>(chunk) }
-            }
-            debug_assert!(Instructions::Avx512.supported());
-            // SAFETY: an operator takes a set only if the machine has it.
-            unsafe { run(chunk) }
+            unsafe { run(task) }
         }
     };
 }
-entry!(forward_f32, adjoint_f32, f32, Single);
-entry!(forward_f64, adjoint_f64, f64, Double);
+entry!(forward_f32: ForwardBand<f32> by lanes::forward::<Single>);
+entry!(forward_f64: ForwardBand<f64> by lanes::forward::<Double>);
+entry!(adjoint_f32: AdjointChunk<f32> by lanes::adjoint::<Single, 4>);
+entry!(adjoint_f64: AdjointChunk<f64> by lanes::adjoint::<Double, 4>);
+entry!(forward_column_f32: ForwardColumn<f32> by columns::forward::<Single>);
+entry!(forward_column_f64: ForwardColumn<f64> by columns::forward::<Double>);
+entry!(adjoint_column_f32: AdjointColumn<f32> by columns::adjoint::<Single>);
+entry!(adjoint_column_f64: AdjointColumn<f64> by columns::adjoint::<Double>);
 
 // SAFETY of all the blocks below: each method is one instruction or two, with the contract of `Lanes`.
 impl Lanes for Single {

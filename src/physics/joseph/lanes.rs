@@ -9,7 +9,7 @@ use super::{AdjointChunk, BAND, CHUNK, ForwardBand, PAD, Padded, ROWS, add_scale
 use crate::scalar::{Real, Scalar};
 
 /// The widest registers hold this many lanes.
-const WIDEST: usize = 16;
+pub(super) const WIDEST: usize = 16;
 /// Blocks that the forward kernel handles at once: they share what belongs to the line.
 const FORWARD_BLOCKS: usize = 2;
 /// Blocks that the adjoint kernel handles at once, at most: their sums stay in registers over a chunk of angles.
@@ -21,6 +21,8 @@ const FRACTIONS: f64 = 2.0;
 pub(super) trait Fixed: Copy + Default {
     /// From a number of samples, not negative.
     fn from_samples(samples: f64) -> Self;
+    /// So many times the number; what overflows is dropped.
+    fn times(self, count: u32) -> Self;
 }
 impl Fixed for u32 {
     #[inline(always)]
@@ -28,11 +30,19 @@ impl Fixed for u32 {
         // Through a signed 64-bit number: one instruction, where a saturating unsigned conversion takes several.
         (samples * (1u64 << 27) as f64 + 0.5) as i64 as u32
     }
+    #[inline(always)]
+    fn times(self, count: u32) -> Self {
+        self.wrapping_mul(count)
+    }
 }
 impl Fixed for u64 {
     #[inline(always)]
     fn from_samples(samples: f64) -> Self {
         (samples * (1u64 << 52) as f64 + 0.5) as i64 as u64
+    }
+    #[inline(always)]
+    fn times(self, count: u32) -> Self {
+        self.wrapping_mul(u64::from(count))
     }
 }
 
@@ -80,7 +90,7 @@ pub(super) trait Lanes {
 
 /// A position as a whole number of samples and a fraction.
 #[inline(always)]
-fn split<F: Fixed>(position: f64) -> (i32, F) {
+pub(super) fn split<F: Fixed>(position: f64) -> (i32, F) {
     // Far outside is outside: this keeps absurd geometries within the integers.
     let position = position.clamp(-5e8, 5e8);
     let whole = position.floor();
@@ -89,7 +99,7 @@ fn split<F: Fixed>(position: f64) -> (i32, F) {
 
 /// The largest number of lanes, a power of two, whose samples fit into two registers together with `taps` for each lane.
 #[inline(always)]
-fn lanes_that_fit<V: Lanes>(slope: f64, taps: usize) -> Option<usize> {
+pub(super) fn lanes_that_fit<V: Lanes>(slope: f64, taps: usize) -> Option<usize> {
     let fits =
         |lanes: usize| (lanes - 1) as f64 * slope.abs() + FRACTIONS + (taps - 1) as f64 <= (2 * V::LANES) as f64 - 0.5;
     let mut lanes = V::LANES;

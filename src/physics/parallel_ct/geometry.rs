@@ -27,7 +27,7 @@ impl Detector {
         Detector { columns, center: None, spacing: 1.0 }
     }
 
-    fn center(&self) -> f64 {
+    pub(super) fn center(&self) -> f64 {
         self.center.unwrap_or((self.columns as f64 - 1.0) / 2.0)
     }
 }

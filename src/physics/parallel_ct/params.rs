@@ -1,5 +1,7 @@
 //! The scan as a config describes it, and what that means for a model and its data.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,9 @@ use super::angles::Angles;
 use super::geometry::{Detector, ImageSize, View, check};
 use super::operator::{ParallelCt, scratch};
 use crate::error::Fault;
+use crate::operator::algebra::Scale;
+use crate::physics::ct::sizes::{self, Lengths};
+use crate::physics::ct::{Orbit, Projector, Scan, View as RayView};
 use crate::physics::joseph::Ray;
 use crate::physics::{BoxedOperator, Cuts, Needs, Physics, Setting};
 use crate::scalar::Scalar;
@@ -26,11 +31,16 @@ pub struct ParallelCtParams {
     /// The detector column onto which the rotation axis falls, counted from 0; need not be whole. Default: the middle,
     /// (columns − 1)/2.
     pub center: Option<f64>,
-    /// The distance between detector columns, in voxels.
+    /// The distance between detector columns: in voxels, or in the unit of `voxel_size`.
     #[serde(default = "one")]
     pub spacing: f64,
     /// The number of detector columns. Default: that of the data.
     pub columns: Option<usize>,
+    /// The size of a voxel; integrals along rays are then in its unit. Default: lengths are in voxels.
+    pub voxel_size: Option<f64>,
+    /// How a ray is summed.
+    #[serde(default)]
+    pub projector: Projector,
 }
 
 fn one() -> f64 {
@@ -39,7 +49,15 @@ fn one() -> f64 {
 
 impl Default for ParallelCtParams {
     fn default() -> Self {
-        ParallelCtParams { angles_deg: None, angles_rad: None, center: None, spacing: one(), columns: None }
+        ParallelCtParams {
+            angles_deg: None,
+            angles_rad: None,
+            center: None,
+            spacing: one(),
+            columns: None,
+            voxel_size: None,
+            projector: Projector::default(),
+        }
     }
 }
 
@@ -47,72 +65,27 @@ impl Default for ParallelCtParams {
 struct Resolved {
     angles: Vec<f64>,
     detector: Detector,
+    voxel_size: f64,
     range: Shape,
 }
 
 impl ParallelCtParams {
     fn resolve(&self, setting: &Setting) -> Result<Resolved, Fault> {
+        sizes::expect_dims(setting)?;
         let size = ImageSize::of(setting.model)?;
-        let names: &[&str] = if size.slices.is_some() { &["angle", "row", "column"] } else { &["angle", "column"] };
-        // in any order: whoever reads the data puts them into that of the range
-        if let Some(data) = setting.data
-            && !(data.dims().len() == names.len() && names.iter().all(|name| data.axis(name).is_some()))
-        {
-            let text =
-                format!("data: expected the dims ({}) for the model {}, got {data}", names.join(", "), setting.model);
-            return Err(Fault::new(text).hint(match size.slices {
-                Some(_) => "a model (z, y, x) needs one detector row for each z",
-                None => {
-                    "a model (y, x) has one detector row: choose a single row of the data, or make the model (z, y, x)"
-                }
-            }));
-        }
-        let columns = match (self.columns, setting.data.and_then(|data| data.size("column"))) {
-            (Some(columns), Some(got)) if columns != got => {
-                let text = format!("`columns`: expected {got}, the data's `column` size, got {columns}");
-                return Err(Fault::new(text).hint("leave `columns` out: it then follows from the data"));
-            }
-            (Some(columns), _) | (None, Some(columns)) => columns,
-            (None, None) => {
-                let text = "`columns`: the number of detector columns is not known, there are no data to take it from";
-                return Err(Fault::new(text).hint("give it in the operator's table, for example `columns = 724`"));
-            }
-        };
+        let columns = sizes::count("columns", self.columns, setting, "column")?;
         if let (Some(slices), Some(rows)) = (size.slices, setting.data.and_then(|data| data.size("row")))
             && rows != slices
         {
             let text = format!("data: expected `row` = {slices}, the model's `z` size, got {rows}");
             return Err(Fault::new(text).hint("each slice z is seen by one detector row: make the two sizes equal"));
         }
-
-        let (key, angles) = self.angles(setting)?;
-        if let Some(got) = setting.data.and_then(|data| data.size("angle"))
-            && got != angles.len()
-        {
-            let text = format!("{key}: expected {got} angles, the data's `angle` size, got {}", angles.len());
-            return Err(Fault::new(text).hint("give one angle for each projection, in the order of the data"));
-        }
-
-        let detector = Detector { columns, center: self.center, spacing: self.spacing };
+        let (key, angles) = sizes::angles(&self.angles_deg, &self.angles_rad, setting)?;
+        let voxel_size = Lengths::of(self.voxel_size)?.voxel_size;
+        let detector = Detector { columns, center: self.center, spacing: self.spacing / voxel_size };
         check(&angles, key, detector)?;
         let range = size.range(angles.len(), columns);
-        Ok(Resolved { angles, detector, range })
-    }
-
-    /// The angles in radians, and where they come from.
-    fn angles(&self, setting: &Setting) -> Result<(&'static str, Vec<f64>), Fault> {
-        match (&self.angles_deg, &self.angles_rad) {
-            (Some(_), Some(_)) => Err(Fault::new("expected one of `angles_deg` and `angles_rad`, got both")
-                .hint("keep the one whose unit is right and remove the other")),
-            (Some(degrees), None) => Ok(("`angles_deg`", degrees.values().into_iter().map(f64::to_radians).collect())),
-            (None, Some(radians)) => Ok(("`angles_rad`", radians.values())),
-            (None, None) => match setting.angles {
-                Some(angles) => Ok(("the angles of the data", angles.to_vec())),
-                None => Err(Fault::new("angles: none were given, and none came with the data").hint(
-                    "set `angles_deg` (or `angles_rad`) to a list, or to `{ start = 0.0, stop = 180.0, count = 90 }`",
-                )),
-            },
-        }
+        Ok(Resolved { angles, detector, voxel_size, range })
     }
 
     /// The angles of a part, with all the rest.
@@ -132,8 +105,21 @@ impl ParallelCtParams {
     }
 }
 
+impl Resolved {
+    /// The same as rays in space: detector row and slice are one.
+    fn scan(self, model: &Shape) -> Result<Scan, Fault> {
+        let Resolved { angles, detector: Detector { columns, spacing, .. }, voxel_size, .. } = self;
+        let rows = ImageSize::of(model)?.slices;
+        let at = [rows.map_or(0.0, |rows| (rows as f64 - 1.0) / 2.0), self.detector.center()];
+        let view = |angle: &f64| RayView::of_orbit(*angle, None, 0.0, at, [1.0, spacing], false);
+        let views = angles.iter().map(view).collect();
+        let orbit = Some(Orbit { angles, source: None, detector: 0.0, spacing });
+        Ok(Scan { views, rows, columns, voxel_size, orbit })
+    }
+}
+
 impl Physics for ParallelCtParams {
-    const SUMMARY: &'static str = "line integrals along parallel rays (X-ray CT), Joseph's interpolation";
+    const SUMMARY: &'static str = "line integrals along parallel rays (X-ray CT)";
     const MAY_BE_CUT: Cuts = Cuts::Along(&["angle"]);
     const MODEL_MAY_BE_CUT: Cuts = Cuts::Along(&["z", "y", "x"]);
 
@@ -149,7 +135,14 @@ impl Physics for ParallelCtParams {
         }])
     }
 
+    fn scan(&self, setting: &Setting) -> Result<Option<Scan>, Fault> {
+        self.resolve(setting)?.scan(setting.model).map(Some)
+    }
+
     fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
+        if self.projector == Projector::Siddon {
+            return sizes::needs::<S>(setting, self.resolve(setting)?.scan(setting.model)?, tile, self.projector);
+        }
         let Resolved { angles, detector, .. } = self.part(setting, tile)?;
         let view = View::of(&setting.window())?;
         let (size, rays) = (view.size, view.rays(&angles, detector));
@@ -172,35 +165,29 @@ impl Physics for ParallelCtParams {
     }
 
     fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
-        let Resolved { angles, detector, .. } = self.part(setting, tile)?;
-        Ok(Box::new(ParallelCt::on_window(&setting.window(), &angles, detector)?))
+        if self.projector == Projector::Siddon {
+            return sizes::build(setting, self.resolve(setting)?.scan(setting.model)?, tile, self.projector);
+        }
+        let Resolved { angles, detector, voxel_size, .. } = self.part(setting, tile)?;
+        let in_voxels = ParallelCt::on_window(&setting.window(), &angles, detector)?;
+        Ok(match voxel_size {
+            1.0 => Box::new(in_voxels),
+            _ => Box::new(Scale::new(S::from_f64(voxel_size), Arc::new(in_voxels))),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::operator::{Apply, Work};
-    use crate::physics::Files;
-    use crate::space::Numbers;
-
-    struct NoFiles;
-    impl Files for NoFiles {
-        fn sizes(&self, _: &Path) -> Result<Vec<usize>, Fault> {
-            Err(Fault::new("no files"))
-        }
-        fn read(&self, _: &Path, _: &Tile) -> Result<Numbers, Fault> {
-            Err(Fault::new("no files"))
-        }
-    }
+    use crate::physics::NoFiles;
 
     /// The text and the hint of the fault for parameters, model dims, data dims and angles of the data.
     fn fault(text: &str, model: &[(&str, usize)], data: &[(&str, usize)], angles: Option<&[f64]>) -> String {
         let (model, data) = (Shape::new(model.iter().copied()), Shape::new(data.iter().copied()));
         let data = (!data.dims().is_empty()).then_some(&data);
-        let setting = Setting { model: &model, window: None, blocks: &[], data, angles, files: &NoFiles };
+        let setting = Setting { data, angles, ..Setting::new(&model, &NoFiles) };
         let fault = toml::from_str::<ParallelCtParams>(text).unwrap().range(&setting).unwrap_err();
         format!("{} | {}", fault.text, fault.hint.expect("what to do"))
     }
@@ -231,9 +218,16 @@ mod tests {
                 DATA,
                 None,
                 "expected 3 angles, the data's `angle` size, got 2",
-                "one angle for each",
+                "one angle for each projection",
             ),
-            ("", IMAGE, DATA, Some(&[0.0]), "the angles of the data: expected 3 angles", "one angle for each"),
+            (
+                "",
+                IMAGE,
+                DATA,
+                Some(&[0.0]),
+                "the angles of the data: expected 3 angles",
+                "one angle for each projection",
+            ),
             (three, IMAGE, &[], None, "there are no data to take it from", "columns = 724"),
             ("angles_deg = [0]\ncolumns = 0", IMAGE, &[], None, "at least one detector column, got 0", "leave it out"),
             (
@@ -300,8 +294,7 @@ mod tests {
     fn scratch_is_what_needs_says() {
         let model = Shape::new([("y", 70), ("x", 54)]);
         let angles = ndarray::Array1::linspace(0.0, 3.0, 9).to_vec();
-        let setting =
-            Setting { model: &model, window: None, blocks: &[], data: None, angles: Some(&angles), files: &NoFiles };
+        let setting = Setting { angles: Some(&angles), ..Setting::new(&model, &NoFiles) };
         let params = ParallelCtParams { columns: Some(81), ..ParallelCtParams::default() };
         let range = params.range(&setting).unwrap();
         let needs = params.needs::<f64>(&setting, &Tile::whole(&range)).unwrap();

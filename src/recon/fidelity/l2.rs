@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Fidelity, times};
 use crate::error::Fault;
@@ -16,18 +16,21 @@ use crate::scalar::Scalar;
 pub struct L2 {
     /// The standard deviation of the noise. 1 gives ½‖u − y‖².
     pub sigma: f64,
-    /// v: one variance for each measurement, to be multiplied by σ². An npy file in the data folder with the sizes of the
-    /// term's measurements. Left out: 1.
+    /// v: one variance for each measurement, to be multiplied by σ². An array in the data folder with the sizes of the
+    /// term's measurements, or "data": the squares of the standard deviations that came with the data. Left out: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variance: Option<Variance>,
 }
 
 /// One variance for each measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Variance {
-    /// An npy file that was not read yet, as a config names it.
+    /// An array that was not read yet, as a config names it; not `data`.
     File(PathBuf),
+    /// The squares of the `sigma` that came with the data.
+    #[schemars(skip)]
+    Data,
     /// The numbers of one operator, in the order of its measurements.
     #[schemars(skip)]
     Numbers(Vec<f64>),
@@ -35,8 +38,24 @@ pub enum Variance {
 
 impl<'de> Deserialize<'de> for Variance {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        PathBuf::deserialize(from).map(Variance::File)
+        let path = PathBuf::deserialize(from)?;
+        Ok(if path == Path::new(Variance::DATA) { Variance::Data } else { Variance::File(path) })
     }
+}
+
+impl Serialize for Variance {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Variance::File(path) => path.serialize(to),
+            Variance::Data => Variance::DATA.serialize(to),
+            Variance::Numbers(numbers) => numbers.serialize(to),
+        }
+    }
+}
+
+impl Variance {
+    /// The word that is no path.
+    const DATA: &'static str = "data";
 }
 
 impl Default for L2 {
@@ -58,8 +77,9 @@ impl L2 {
                 ))
                 .hint("give each operator a fidelity of its own, with the variances of its measurements"));
             }
-            Some(Variance::File(path)) => {
-                return Err(Fault::new(format!("`variance`: {} was not read", path.display()))
+            Some(unread @ (Variance::File(_) | Variance::Data)) => {
+                let of = self.file().map_or(format!("{unread:?}"), |path| path.display().to_string());
+                return Err(Fault::new(format!("`variance`: {of} was not read"))
                     .hint("in the library, read it first and give the numbers: Variance::Numbers"));
             }
         };
@@ -69,7 +89,7 @@ impl L2 {
 }
 
 impl Fidelity for L2 {
-    const SUMMARY: &'static str = "½ Σ |u − y|² / (σ² v), Gaussian noise: sigma, variance (a file)";
+    const SUMMARY: &'static str = "½ Σ |u − y|² / (σ² v), Gaussian noise: sigma, variance (a file, or \"data\")";
 
     fn check(&self) -> Result<(), Fault> {
         positive("sigma", self.sigma)?;
@@ -87,6 +107,9 @@ impl Fidelity for L2 {
             Some(Variance::File(path)) => Some(path),
             _ => None,
         }
+    }
+    fn takes_sigma(&self) -> bool {
+        self.variance == Some(Variance::Data)
     }
     fn set_numbers(&mut self, numbers: Vec<f64>) {
         self.variance = Some(Variance::Numbers(numbers));

@@ -49,7 +49,11 @@ pub trait Fidelity {
     fn file(&self) -> Option<&Path> {
         None
     }
-    /// Puts the numbers of that file, those of one operator, in its place.
+    /// Whether it takes the standard deviations that came with the data, and has not got them yet.
+    fn takes_sigma(&self) -> bool {
+        false
+    }
+    /// Puts the numbers of that file or of the data, variances of one operator's measurements, in their place.
     fn set_numbers(&mut self, _numbers: Vec<f64>) {}
     /// Checks that it can be used on so many measurements.
     fn expect_len(&self, _len: usize) -> Result<(), Fault> {
@@ -104,6 +108,10 @@ macro_rules! fidelities {
             /// See [`Fidelity::file`].
             pub fn file(&self) -> Option<&Path> {
                 match self { $( Self::$variant(fidelity) => fidelity.file(), )+ }
+            }
+            /// See [`Fidelity::takes_sigma`].
+            pub fn takes_sigma(&self) -> bool {
+                match self { $( Self::$variant(fidelity) => fidelity.takes_sigma(), )+ }
             }
             /// See [`Fidelity::set_numbers`].
             pub fn set_numbers(&mut self, numbers: Vec<f64>) {

@@ -23,7 +23,8 @@ impl BlockPlan {
     }
     /// Bytes of the operators of one rank, once built, and of the normal operator that they are merged into.
     pub fn operator_bytes(&self, rank: usize) -> u64 {
-        let merged = self.merged.map_or(0, |basis| basis.bytes(self.domain.len(), self.real_bytes()));
+        let is_complex = self.real_bytes() < self.scalar_bytes;
+        let merged = self.merged.map_or(0, |basis| basis.bytes(self.domain.len(), self.real_bytes(), is_complex));
         merged + self.owned_by(rank).map(|(_, entry)| entry.description.bytes).sum::<u64>()
     }
     pub(super) fn real_bytes(&self) -> u64 {

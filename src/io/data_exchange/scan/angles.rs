@@ -4,33 +4,43 @@ use hdf5::Dataset;
 use hdf5::types::{FixedAscii, FixedUnicode, VarLenAscii, VarLenUnicode};
 
 use super::Scan;
-use super::data_set::data_set;
+use super::data_set::{data_set, name_of};
 use crate::error::Fault;
 
 /// The help for angles that do not fit the data.
 const THETA: &str = "correct the data set in the file: one angle for each view, or none for 0° to 180° in even steps";
 
+/// Where the angles stand in a file: one for each frame of the data.
+pub struct Theta<'n> {
+    /// The name of the data set.
+    pub name: &'n str,
+    /// Whether there may be none: then angles are evenly spaced.
+    pub unless_there: bool,
+}
+
 impl Scan<'_> {
-    /// The angles in radians, and where they come from.
-    pub fn angles(&self) -> Result<(Vec<f64>, String), Fault> {
-        let (views, of) = (self.sizes[0], self.params.path.display());
-        if !self.file.link_exists("exchange/theta") {
+    /// The angles of the views in radians, and where they come from.
+    pub fn angles(&self, Theta { name, unless_there }: &Theta) -> Result<(Vec<f64>, String), Fault> {
+        let (views, of) = (self.views.count(), self.asked.path.display());
+        if *unless_there && !self.file.link_exists(name) {
             let step = 180.0 / views as f64;
             let angles = (0..views).map(|view| (view as f64 * step).to_radians()).collect();
             return Ok((angles, format!("no theta in the file: 0° to 180° in steps of {step:.4}°")));
         }
-        let theta = data_set(&self.file, "exchange/theta", &self.params.path)?;
-        let wrong = |error: hdf5::Error| Fault::new(format!("{of}: cannot read `exchange/theta`: {error}"));
+        let theta = data_set(&self.file, name, self.asked.path)?;
+        let wrong = |error: hdf5::Error| Fault::new(format!("{of}: cannot read `{name}`: {error}"));
         let found = theta.space().map_err(wrong)?.size();
-        if found != views {
-            return Err(Fault::new(format!(
-                "{of}: `exchange/theta` has {found} angles, `exchange/data` has {views} views"
-            ))
-            .hint(THETA));
+        let frames = self.views.data.get_shape().map_or(0, |sizes| sizes[0]);
+        if found != frames {
+            let data = name_of(&self.views.data);
+            return Err(
+                Fault::new(format!("{of}: `{name}` has {found} angles, `{data}` has {frames} views")).hint(THETA)
+            );
         }
-        let values = theta.read_raw::<f64>().map_err(wrong)?;
+        let all = theta.read_raw::<f64>().map_err(wrong)?;
+        let values: Vec<f64> = self.views.which.iter().map(|view| all[*view]).collect();
         if let Some(view) = values.iter().position(|angle| !angle.is_finite()) {
-            let text = format!("{of}: `exchange/theta` is {} at view {view}", values[view]);
+            let text = format!("{of}: `{name}` is {} at view {view}", values[view]);
             return Err(Fault::new(text).hint(THETA));
         }
         let unit = units(&theta).unwrap_or_default();
@@ -38,7 +48,7 @@ impl Scan<'_> {
             unit if unit.is_empty() || unit.starts_with("deg") || unit.starts_with('°') => false,
             unit if unit.starts_with("rad") => true,
             unit => {
-                let text = format!("{of}: `exchange/theta` has units `{unit}`, expected degrees or radians");
+                let text = format!("{of}: `{name}` has units `{unit}`, expected degrees or radians");
                 return Err(Fault::new(text).hint("correct the attribute `units` of the data set"));
             }
         };
@@ -49,7 +59,7 @@ impl Scan<'_> {
 }
 
 /// The attribute `units`, in whichever of HDF5's four kinds of text it is written.
-fn units(data: &Dataset) -> Option<String> {
+pub(super) fn units(data: &Dataset) -> Option<String> {
     let attribute = data.attr("units").ok()?;
     if attribute.size() != 1 {
         return None;

@@ -3,75 +3,99 @@
 mod angles;
 #[cfg(test)]
 mod by_hand;
-mod data_set;
+pub(in crate::io) mod data_set;
 mod read;
 
 use std::path::Path;
 
-use data_set::{data_set, three_dims};
+use data_set::{data_set, name_of, three_dims};
 use hdf5::{Dataset, File};
 
-use super::DataExchangeParams;
 use crate::error::Fault;
+use crate::io::nan::NanPolicy;
 use crate::io::{COMPLETE, resolve};
 use crate::space::Shape;
 
-/// An open file whose data sets fit each other and the parameters.
-pub(super) struct Scan<'a> {
-    params: &'a DataExchangeParams,
-    file: File,
+pub use angles::Theta;
+
+/// What a config asks of a scan, whatever its format.
+pub struct Asked<'a> {
+    pub path: &'a Path,
+    pub rows: &'a Option<Vec<usize>>,
+    pub clamp: f64,
+    pub nan: NanPolicy,
+}
+
+impl Asked<'_> {
+    /// Opens the file.
+    pub fn open(&self, data_dir: &Path) -> Result<File, Fault> {
+        if !(self.clamp > 0.0 && self.clamp < 1.0) {
+            let text = format!("`clamp` is {}, expected a number between 0 and 1", self.clamp);
+            return Err(Fault::new(text).hint("it is the least transmission, such as 1e-6; leave it out for that"));
+        }
+        open_hdf5(&resolve(data_dir, self.path)?)
+    }
+}
+
+/// Some frames of a data set (frame, row, column).
+pub struct Frames {
     data: Dataset,
-    white: Dataset,
-    dark: Dataset,
-    /// (angle, row, column) of all that the file has.
-    sizes: [usize; 3],
+    which: Vec<usize>,
+    /// (rows, columns).
+    sizes: [usize; 2],
+}
+
+impl Frames {
+    /// All frames of a data set.
+    pub fn all(file: &File, name: &str, path: &Path) -> Result<Self, Fault> {
+        let data = data_set(file, name, path)?;
+        let [frames, rows, columns] = three_dims(&data, &path.display())?;
+        Ok(Frames { data, which: (0..frames).collect(), sizes: [rows, columns] })
+    }
+    /// Only some of them.
+    pub fn only(&self, which: Vec<usize>) -> Self {
+        Frames { data: self.data.clone(), which, sizes: self.sizes }
+    }
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.which.len()
+    }
+}
+
+/// An open file whose data sets fit each other and what is asked for.
+pub struct Scan<'a> {
+    asked: Asked<'a>,
+    file: File,
+    views: Frames,
+    white: Frames,
+    dark: Frames,
     /// The rows that are read.
     rows: Vec<usize>,
 }
 
 impl<'a> Scan<'a> {
-    /// Opens a file and looks at its metadata.
-    pub fn open(params: &'a DataExchangeParams, data_dir: &Path) -> Result<Self, Fault> {
-        if !(params.clamp > 0.0 && params.clamp < 1.0) {
-            let text = format!("`clamp` is {}, expected a number between 0 and 1", params.clamp);
-            return Err(Fault::new(text).hint("it is the least transmission, such as 1e-6; leave it out for that"));
-        }
-        let path = resolve(data_dir, &params.path)?;
-        let bytes = std::fs::metadata(&path).map_or(0, |found| found.len());
-        if bytes == 0 {
-            return Err(Fault::new(format!("{} is empty (0 bytes)", path.display())).hint(COMPLETE));
-        }
-        let file = File::open(&path).map_err(|error| {
-            let text = format!("cannot open {} ({bytes} bytes) as HDF5: {error}", path.display());
-            // not just "lock": of a truncated file HDF5 tells its `sblock`
-            Fault::new(text).hint(if error.to_string().contains("lock file") {
-                "where the file system has no locks, set HDF5_USE_FILE_LOCKING=FALSE"
-            } else {
-                "is it an HDF5 file, and was it copied completely?"
-            })
-        })?;
-        let named = |name: &str| data_set(&file, name, &params.path);
-        let (data, white, dark) =
-            (named("exchange/data")?, named("exchange/data_white")?, named("exchange/data_dark")?);
-        let of = params.path.display();
-        let sizes = three_dims(&data, &of)?;
-        for (name, fields) in [("exchange/data_white", &white), ("exchange/data_dark", &dark)] {
-            let got = three_dims(fields, &of)?;
-            if got[1..] != sizes[1..] {
+    /// A scan of frames that fit each other.
+    pub fn of(asked: Asked<'a>, file: File, views: Frames, white: Frames, dark: Frames) -> Result<Self, Fault> {
+        let (of, sizes) = (asked.path.display(), views.sizes);
+        for fields in [&white, &dark] {
+            if fields.sizes != sizes {
+                let ([rows, columns], name) = (fields.sizes, name_of(&fields.data));
                 return Err(Fault::new(format!(
-                    "{of}: `{name}` has {} rows and {} columns, `exchange/data` has {} and {}",
-                    got[1], got[2], sizes[1], sizes[2]
+                    "{of}: `{name}` has {rows} rows and {columns} columns, `{}` has {} and {}",
+                    name_of(&views.data),
+                    sizes[0],
+                    sizes[1]
                 ))
                 .hint("white and dark frames must be of the same detector as the data"));
             }
         }
-        let rows = chosen_rows(params, sizes[1])?;
-        Ok(Scan { params, file, data, white, dark, sizes, rows })
+        let rows = chosen_rows(&asked, sizes[0])?;
+        Ok(Scan { asked, file, views, white, dark, rows })
     }
 
     /// Dims and sizes of what can be read.
     pub fn shape(&self) -> Shape {
-        let [angles, _, columns] = self.sizes;
+        let (angles, [_, columns]) = (self.views.count(), self.views.sizes);
         match self.rows.len() {
             1 => Shape::new([("angle", angles), ("column", columns)]),
             rows => Shape::new([("angle", angles), ("row", rows), ("column", columns)]),
@@ -80,23 +104,44 @@ impl<'a> Scan<'a> {
 
     /// One line about the file; `angles` says where they come from.
     pub fn about(&self, angles: &str) -> String {
-        let [views, rows, columns] = self.sizes;
-        let frames = |fields: &Dataset| fields.get_shape().map_or(0, |sizes| sizes[0]);
-        let (white, dark) = (frames(&self.white), frames(&self.dark));
+        let (views, [rows, columns]) = (self.views.count(), self.views.sizes);
+        let (white, dark) = (self.white.count(), self.dark.count());
         let chosen = match self.rows.as_slice() {
             [row] => format!("row {row} of {rows}"),
             chosen if chosen.len() == rows => format!("{rows} rows"),
             chosen => format!("{} of {rows} rows", chosen.len()),
         };
-        let path = self.params.path.display();
+        let path = self.asked.path.display();
         format!("{path}: {views} angles ({angles}), {chosen}, {columns} columns; {white} white and {dark} dark frames")
     }
 }
 
+/// Opens an HDF5 file.
+fn open_hdf5(path: &Path) -> Result<File, Fault> {
+    let bytes = std::fs::metadata(path).map_or(0, |found| found.len());
+    if bytes == 0 {
+        return Err(Fault::new(format!("{} is empty (0 bytes)", path.display())).hint(COMPLETE));
+    }
+    File::open(path).map_err(|error| {
+        let text = format!("cannot open {} ({bytes} bytes) as HDF5: {error}", path.display());
+        // not just "lock": of a truncated file HDF5 tells its `sblock`
+        Fault::new(text).hint(if error.to_string().contains("lock file") {
+            "where the file system has no locks, set HDF5_USE_FILE_LOCKING=FALSE"
+        } else {
+            "is it an HDF5 file, and was it copied completely?"
+        })
+    })
+}
+
+/// A line for each data set of a file.
+pub(super) fn data_sets(path: &Path) -> Result<Vec<String>, Fault> {
+    Ok(data_set::lines(&open_hdf5(&resolve(Path::new(""), path)?)?))
+}
+
 /// The rows that are asked for, of so many.
-fn chosen_rows(params: &DataExchangeParams, all: usize) -> Result<Vec<usize>, Fault> {
-    let Some(rows) = &params.rows else { return Ok((0..all).collect()) };
-    let of = params.path.display();
+fn chosen_rows(asked: &Asked, all: usize) -> Result<Vec<usize>, Fault> {
+    let Some(rows) = asked.rows else { return Ok((0..all).collect()) };
+    let of = asked.path.display();
     if rows.is_empty() {
         return Err(Fault::new("`rows` is empty").hint("leave it out to read all rows"));
     }

@@ -3,8 +3,8 @@
 use hdf5::{Dataset, Hyperslab, SliceOrIndex};
 use ndarray::{Array2, ArrayView3, Ix3};
 
-use super::Scan;
 use super::data_set::name_of;
+use super::{Frames, Scan};
 use crate::error::Fault;
 use crate::io::nan::{HINT, settle};
 use crate::io::{Loaded, check_tile};
@@ -17,7 +17,7 @@ const PIECE: usize = 1 << 21;
 impl Scan<'_> {
     /// The line integrals of a tile.
     pub fn read<S: Scalar>(&self, tile: &Tile, out: &mut [S]) -> Result<Loaded, Fault> {
-        let of = self.params.path.display().to_string();
+        let of = self.asked.path.display().to_string();
         check_tile(tile, &self.shape().sizes(), out.len(), &of)?;
         let selections = tile.selections();
         let (angles, columns) = (selections[0], selections[selections.len() - 1]);
@@ -25,18 +25,19 @@ impl Scan<'_> {
             [_, rows, _] => rows.iter().map(|row| self.rows[row]).collect(),
             _ => self.rows.clone(),
         };
-        let (views, width) = (angles.count, columns.count);
+        let views: Vec<usize> = angles.iter().map(|view| self.views.which[view]).collect();
+        let width = columns.count;
         let mut loaded = Loaded { numbers: out.len() as u64, ..Loaded::default() };
         for (place, run) in runs(&rows) {
             let white = self.mean(&self.white, run, columns)?;
             let dark = self.mean(&self.dark, run, columns)?;
-            self.pieces(&self.data, Selection { count: views, ..angles }, run, columns, |view, counts| {
+            self.pieces(&self.views.data, &views, run, columns, |view, counts| {
                 for (view, counts) in (view..).zip(counts.outer_iter()) {
                     for (row, counts) in counts.outer_iter().enumerate() {
                         let begin = (view * rows.len() + place + row) * width;
                         let fields = white.row(row).into_iter().zip(dark.row(row));
                         for ((out, counts), (white, dark)) in out[begin..][..width].iter_mut().zip(counts).zip(fields) {
-                            let (value, clamped) = line_integral(*counts, *white, *dark, self.params.clamp);
+                            let (value, clamped) = line_integral(*counts, *white, *dark, self.asked.clamp);
                             *out = S::from_f64(value);
                             loaded.clamped += u64::from(clamped);
                         }
@@ -44,7 +45,7 @@ impl Scan<'_> {
                 }
             })?;
         }
-        loaded.not_finite = settle(out, self.params.nan, tile, &of, |index| match *index {
+        loaded.not_finite = settle(out, self.asked.nan, tile, &of, |index| match *index {
             [angle, row, column] => format!("angle={angle}, row={}, column={column}", self.rows[row]),
             [angle, column] => format!("angle={angle}, row={}, column={column}", self.rows[0]),
             _ => format!("{index:?}"),
@@ -54,38 +55,40 @@ impl Scan<'_> {
     }
 
     /// The mean over all frames, for some rows and columns.
-    fn mean(&self, fields: &Dataset, rows: Selection, columns: Selection) -> Result<Array2<f64>, Fault> {
-        let frames = fields.get_shape().map_or(0, |sizes| sizes[0]);
+    fn mean(&self, fields: &Frames, rows: Selection, columns: Selection) -> Result<Array2<f64>, Fault> {
         let mut sum = Array2::zeros((rows.count, columns.count));
-        self.pieces(fields, Selection::all(frames), rows, columns, |_, piece| {
+        self.pieces(&fields.data, &fields.which, rows, columns, |_, piece| {
             piece.outer_iter().for_each(|frame| sum += &frame);
         })?;
-        Ok(sum / frames as f64)
+        Ok(sum / fields.count() as f64)
     }
 
-    /// Reads part of a data set in pieces of bounded size along its first dim; `take` gets the place of the first.
+    /// Reads some frames of a data set in pieces of bounded size; `take` gets the place of the first among them.
     fn pieces(
         &self,
         from: &Dataset,
-        first: Selection,
+        frames: &[usize],
         rows: Selection,
         columns: Selection,
         mut take: impl FnMut(usize, ArrayView3<f64>),
     ) -> Result<(), Fault> {
         let each = (PIECE / (rows.count * columns.count).max(1)).max(1);
-        let mut done = 0;
-        // Nothing is read for an empty selection, of any dim.
-        while done < first.count && rows.count > 0 && columns.count > 0 {
-            let count = each.min(first.count - done);
-            let part = Selection { start: first.start + done * first.step, step: first.step, count };
-            let slab = Hyperslab::from(vec![slice(part), slice(rows), slice(columns)]);
-            let piece = from.read_slice::<f64, _, Ix3>(slab).map_err(|error| {
-                let (of, name) = (self.params.path.display(), name_of(from));
-                Fault::new(format!("{of}: cannot read `{name}`: {error}"))
-                    .hint("is the file complete, and are its numbers integers or floats?")
-            })?;
-            take(done, piece.view());
-            done += count;
+        for (mut place, run) in runs(frames) {
+            let mut done = 0;
+            // Nothing is read for an empty selection, of any dim.
+            while done < run.count && rows.count > 0 && columns.count > 0 {
+                let count = each.min(run.count - done);
+                let part = Selection { start: run.start + done * run.step, step: run.step, count };
+                let slab = Hyperslab::from(vec![slice(part), slice(rows), slice(columns)]);
+                let piece = from.read_slice::<f64, _, Ix3>(slab).map_err(|error| {
+                    let (of, name) = (self.asked.path.display(), name_of(from));
+                    Fault::new(format!("{of}: cannot read `{name}`: {error}"))
+                        .hint("is the file complete, and are its numbers integers or floats?")
+                })?;
+                take(place, piece.view());
+                done += count;
+                place += count;
+            }
         }
         Ok(())
     }
@@ -100,7 +103,7 @@ fn line_integral(counts: f64, white: f64, dark: f64, clamp: f64) -> (f64, bool) 
     (-transmission.max(clamp).ln(), transmission < clamp)
 }
 
-/// Rows with one distance from each to the next, so that one request reads them, and the place of the first.
+/// Rows, or frames, with one distance from each to the next, so that one request reads them, and the place of the first.
 fn runs(rows: &[usize]) -> Vec<(usize, Selection)> {
     let mut runs: Vec<(usize, Selection)> = Vec::new();
     for (place, &row) in rows.iter().enumerate() {

@@ -4,7 +4,7 @@ use crate::scalar::Scalar;
 
 /// What one element of a file is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Element {
+pub(in crate::io) enum Element {
     Bool,
     I8,
     I16,

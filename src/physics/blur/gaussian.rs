@@ -1,27 +1,17 @@
-//! Gaussian blur `y = k ∗ x`: what a lens, a detector or a low-pass filter does to an image, each pixel alike.
+//! Gaussian blur with periodic edges.
 //!
 //! A Gaussian is the product of one along each dim, so the blur is one pass along each dim. A pass of a few dozen
 //! neighbours takes less time than a Fourier transform, and knows no grid size that is slow.
 
-mod lanes;
-mod pass;
-mod window;
-
-use std::fmt;
 use std::marker::PhantomData;
 
-use schemars::JsonSchema;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-
-use self::pass::Pass;
-use self::window::{BlurWindow, reaches, strips};
-use super::{BoxedOperator, Cuts, Needs, Physics, Setting, threads};
+use super::Padding;
+use super::pass::Pass;
 use crate::error::Fault;
 use crate::operator::{Basis, LinearOperator, Structure, Work};
 use crate::scalar::{Real, Scalar};
-use crate::space::{Shape, Tile};
+use crate::space::Shape;
+use crate::threads;
 
 /// The kernel ends where this many standard deviations do, if nobody says otherwise: less than 1e-4 of a Gaussian lies
 /// farther out.
@@ -29,154 +19,9 @@ const REACH: f64 = 4.0;
 /// The largest half width of a kernel: beyond any image.
 const LARGEST_RADIUS: usize = 1 << 20;
 
-/// One number for all dims, or one for each.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum PerDim {
-    /// `1.5`
-    All(f64),
-    /// `[0.0, 1.5, 1.5]`, in the order of the model's dims.
-    Each(Vec<f64>),
-}
-
-/// By hand, because serde's own reading of an enum without a tag forgets what was expected.
-impl<'de> Deserialize<'de> for PerDim {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct AllOrEach;
-        impl<'de> Visitor<'de> for AllOrEach {
-            type Value = PerDim;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a number, or a list with a number for each dim of the model")
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<PerDim, E> {
-                Ok(PerDim::All(number))
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<PerDim, E> {
-                Ok(PerDim::All(number as f64))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<PerDim, E> {
-                Ok(PerDim::All(number as f64))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<PerDim, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(PerDim::Each)
-            }
-        }
-        from.deserialize_any(AllOrEach)
-    }
-}
-
-/// What lies beyond the edges of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Padding {
-    /// The other end of the model: it goes on periodically.
-    #[default]
-    Circular,
-}
-
-/// A Gaussian kernel. The measurements have the model's dims, whatever these are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BlurParams {
-    /// The standard deviation in pixels: one number, or a list with one for each dim of the model. 0 leaves a dim as it is.
-    pub sigma: PerDim,
-    /// The half width of the kernel in pixels, for all dims: the kernel has 2·radius + 1. Default: 4·sigma, rounded up.
-    pub radius: Option<usize>,
-    /// What lies beyond the edges of the model.
-    #[serde(default)]
-    pub padding: Padding,
-}
-
-impl BlurParams {
-    fn sigmas(&self, model: &Shape) -> Vec<f64> {
-        match &self.sigma {
-            PerDim::All(sigma) => vec![*sigma; model.dims().len()],
-            PerDim::Each(sigmas) => sigmas.clone(),
-        }
-    }
-
-    fn operator<S: Scalar>(&self, model: &Shape) -> Result<Blur<S>, Fault> {
-        Blur::gaussian(model, &self.sigmas(model), self.radius, self.padding)
-    }
-
-    /// How far the kernel reaches along each dim. Faults: those of the operator.
-    fn reach(&self, model: &Shape) -> Result<Vec<usize>, Fault> {
-        let sigmas = self.sigmas(model);
-        check(model, &sigmas, self.radius)?;
-        Ok(sigmas.into_iter().map(|sigma| gaussian_reach(sigma, self.radius)).collect())
-    }
-
-    /// The blur of the setting's window on a part of the result.
-    fn on_window<S: Scalar>(&self, setting: &Setting, window: &Tile, tile: &Tile) -> Result<BlurWindow<S>, Fault> {
-        BlurWindow::new(window, tile, &self.reach(setting.model)?, |shape| self.operator(shape))
-    }
-}
-
 /// How far a kernel reaches.
-fn gaussian_reach(sigma: f64, radius: Option<usize>) -> usize {
+pub(super) fn gaussian_reach(sigma: f64, radius: Option<usize>) -> usize {
     if sigma == 0.0 { 0 } else { radius.unwrap_or((REACH * sigma).ceil() as usize) }
-}
-
-impl Physics for BlurParams {
-    const SUMMARY: &'static str = "y = k ∗ x, with a Gaussian kernel k and periodic edges";
-    const MAY_BE_CUT: Cuts = Cuts::Along(&[]);
-    const MODEL_MAY_BE_CUT: Cuts = Cuts::All;
-    const NORMAL: Option<Basis> = Some(Basis::Fourier);
-
-    fn range(&self, setting: &Setting) -> Result<Shape, Fault> {
-        self.operator::<f64>(setting.model).map(|blur| blur.shape)
-    }
-
-    /// A strip around each edge of a block, and what lies between strips.
-    fn contributes(&self, setting: &Setting, tile: &Tile) -> Result<Vec<Tile>, Fault> {
-        let (window, reach) = (setting.window(), self.reach(setting.model)?);
-        let mut tiles = vec![tile.clone()];
-        for (axis, dim) in setting.model.dims().iter().enumerate() {
-            let edges = setting.edges(axis);
-            if edges.len() <= 2 {
-                continue;
-            }
-            let strips = strips(&edges, reach[axis]).ok_or_else(|| {
-                let (name, least) = (&dim.name, 2 * reach[axis]);
-                let text =
-                    format!("blocks of dim `{name}`: expected at least {least} samples in each, edges are {edges:?}");
-                Fault::new(text).hint("twice the reach of the kernel: cut into fewer blocks, or set `radius`")
-            })?;
-            let here = window.selections()[axis];
-            let touched: Vec<_> =
-                strips.into_iter().filter(|strip| reaches(here, *strip, dim.size, reach[axis])).collect();
-            let cut = |tile: Tile| touched.iter().map(move |strip| tile.clone().with(axis, *strip)).collect::<Vec<_>>();
-            tiles = tiles.into_iter().flat_map(cut).collect();
-        }
-        Ok(tiles)
-    }
-
-    fn needs<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<Needs, Fault> {
-        let window = setting.part().map(|window| self.on_window::<S>(setting, window, tile)).transpose()?;
-        let beside = window.as_ref().map_or(0, BlurWindow::bytes);
-        let is_part = window.is_some();
-        let blur = match window {
-            Some(window) => window.into_blur(),
-            None => self.operator::<S>(setting.model)?,
-        };
-        let numbers = blur.shape.len() * if S::IS_COMPLEX { 2 } else { 1 };
-        let around = if is_part { 2 * numbers } else { 0 };
-        // Two additions and a product for each pair of neighbours.
-        let flops: usize = blur.passes.iter().map(|pass| 1 + 3 * pass.radius()).sum();
-        let [first, second, tiles] = blur.scratch(1);
-        Ok(Needs {
-            bytes: (blur.passes.iter().map(Pass::bytes).sum::<usize>() + beside) as u64,
-            scratch_bytes: ((around + first + second + tiles) * size_of::<S::Real>()) as u64,
-            cost: (numbers * flops) as f64,
-        })
-    }
-
-    fn build<S: Scalar>(&self, setting: &Setting, tile: &Tile) -> Result<BoxedOperator<S>, Fault> {
-        Ok(match setting.part() {
-            Some(window) => Box::new(self.on_window::<S>(setting, window, tile)?),
-            None => Box::new(self.operator::<S>(setting.model)?),
-        })
-    }
 }
 
 /// `y[i] = Σ_j k[j] x[i − j]` with a Gaussian `k[j] ∝ exp(−½ Σ_d (j_d/σ_d)²)` that sums to 1, periodic at the edges.
@@ -201,9 +46,9 @@ impl Physics for BlurParams {
 /// assert_eq!(y, [1.0 / whole, beside / whole, 0.0, 0.0, beside / whole]);
 /// ```
 pub struct Blur<S: Scalar> {
-    shape: Shape,
+    pub(super) shape: Shape,
     /// Along the dims with σ > 0, the last first.
-    passes: Vec<Pass<S::Real>>,
+    pub(super) passes: Vec<Pass<S::Real>>,
     scalar: PhantomData<S>,
 }
 
@@ -211,7 +56,9 @@ impl<S: Scalar> Blur<S> {
     /// A Gaussian blur of a model, with a σ in pixels for each of its dims, and kernels of 2·radius + 1 pixels: by default
     /// ⌈4σ⌉.
     pub fn gaussian(model: &Shape, sigmas: &[f64], radius: Option<usize>, padding: Padding) -> Result<Self, Fault> {
-        let Padding::Circular = padding; // the only one so far
+        if padding != Padding::Circular {
+            return Err(Fault::new("this blur has periodic edges only").hint("see `Convolution` for other paddings"));
+        }
         check(model, sigmas, radius)?;
         let sizes = model.sizes();
         let around = |dims: &[usize]| -> usize { dims.iter().product() };
@@ -229,14 +76,14 @@ impl<S: Scalar> Blur<S> {
     }
 
     /// The numbers of scratch on so many threads: what the first passes made, twice, and tiles.
-    fn scratch(&self, threads: usize) -> [usize; 3] {
+    pub(super) fn scratch(&self, threads: usize) -> [usize; 3] {
         let len = self.shape.len() * if S::IS_COMPLEX { 2 } else { 1 };
         let tiles = self.passes.iter().map(|pass| pass.scratch(threads)).max().unwrap_or(0);
         [if self.passes.len() > 1 { len } else { 0 }, if self.passes.len() > 2 { len } else { 0 }, tiles]
     }
 
     /// `to ← A from`, or `to ← to + A from`.
-    fn apply(&self, from: &[S], to: &mut [S], add: bool, work: &mut Work) {
+    pub(super) fn apply(&self, from: &[S], to: &mut [S], add: bool, work: &mut Work) {
         let (from, to) = (S::as_reals(from), S::as_reals_mut(to));
         let Some((last, passes)) = self.passes.split_last() else {
             return if add { crate::space::add(from, to) } else { to.copy_from_slice(from) };
@@ -261,7 +108,7 @@ impl<S: Scalar> Blur<S> {
 }
 
 /// What is wrong with a kernel, if anything.
-fn check(model: &Shape, sigmas: &[f64], radius: Option<usize>) -> Result<(), Fault> {
+pub(super) fn check(model: &Shape, sigmas: &[f64], radius: Option<usize>) -> Result<(), Fault> {
     let dims = model.dims().len();
     if sigmas.len() != dims {
         return Err(Fault::new(format!(
@@ -366,15 +213,11 @@ impl<S: Scalar> LinearOperator<S> for Blur<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use num_complex::Complex;
 
     use super::*;
     use crate::operator::Apply;
-    use crate::physics::{AnyPhysics, Files};
     use crate::random::Stream;
-    use crate::space::Numbers;
 
     const CIRCULAR: Padding = Padding::Circular;
 
@@ -606,90 +449,5 @@ mod tests {
     fn an_empty_model_stays_empty() {
         let blur = Blur::<f32>::gaussian(&shape(&[("y", 0), ("x", 5)]), &[1.0, 1.0], None, CIRCULAR).unwrap();
         assert!(forward(&blur, &[]).is_empty());
-    }
-
-    struct NoFiles;
-    impl Files for NoFiles {
-        fn sizes(&self, _: &Path) -> Result<Vec<usize>, Fault> {
-            Err(Fault::new("no files"))
-        }
-        fn read(&self, _: &Path, _: &Tile) -> Result<Numbers, Fault> {
-            Err(Fault::new("no files"))
-        }
-    }
-
-    fn params(text: &str) -> Result<AnyPhysics, String> {
-        toml::from_str(&format!("kind = \"blur\"\n{text}")).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn sigma_is_read_in_all_forms() {
-        let sigma = |text: &str| match params(text) {
-            Ok(AnyPhysics::Blur(blur)) => {
-                let back: BlurParams = toml::from_str(&toml::to_string(&blur).unwrap()).unwrap();
-                assert_eq!(back, blur);
-                Ok((blur.sigma, blur.radius))
-            }
-            Ok(other) => panic!("{other:?}"),
-            Err(text) => Err(text),
-        };
-        assert_eq!(sigma("sigma = 2"), Ok((PerDim::All(2.0), None)));
-        assert_eq!(sigma("sigma = 0.5\nradius = 3\npadding = \"circular\""), Ok((PerDim::All(0.5), Some(3))));
-        assert_eq!(sigma("sigma = [0, 1.5]"), Ok((PerDim::Each(vec![0.0, 1.5]), None)));
-        for (text, says) in [
-            ("", "missing field `sigma`"),
-            ("sigma = \"2\"", "expected a number, or a list with a number for each dim of the model"),
-            ("sigma = [1, true]", "expected f64"),
-            ("sigma = 1\nradius = 1.5", "expected usize"),
-            ("sigma = 1\nradius = -1", "expected usize"),
-            ("sigma = 1\npadding = \"zero\"", "unknown variant `zero`, expected `circular`"),
-            ("sigma = 1\nwidth = 3", "unknown field `width`"),
-        ] {
-            let got = sigma(text).unwrap_err();
-            assert!(got.contains(says), "{text}: {got}");
-        }
-    }
-
-    #[test]
-    fn faults_say_what_is_wrong_and_what_to_do() {
-        let model = shape(&[("y", 4), ("x", 5)]);
-        let setting = Setting { model: &model, window: None, blocks: &[], data: None, angles: None, files: &NoFiles };
-        for (text, says, hint) in [
-            ("sigma = [1.0]", "expected 2 numbers, one for each dim of (y=4, x=5), got 1", "for all dims"),
-            ("sigma = -1.0", "from 0 on, got -1 for dim `y`", "standard deviation"),
-            ("sigma = [1.0, nan]", "from 0 on, got NaN for dim `x`", "standard deviation"),
-            ("sigma = inf", "from 0 on, got inf for dim `y`", "standard deviation"),
-            ("sigma = 1e6", "at most 1048576 pixels, got 4000000", "in pixels"),
-            ("sigma = 1.0\nradius = 2000000", "at most 1048576 pixels, got 2000000", "in pixels"),
-        ] {
-            let fault = params(text).unwrap().range(&setting).unwrap_err();
-            let told = fault.hint.expect("what to do");
-            assert!(fault.text.contains(says) && told.contains(hint), "{text}: {} | {told}", fault.text);
-        }
-    }
-
-    #[test]
-    fn scratch_is_what_needs_says() {
-        let model = shape(&[("z", 4), ("y", 70), ("x", 300)]);
-        let setting = Setting { model: &model, window: None, blocks: &[], data: None, angles: None, files: &NoFiles };
-        let params = params("sigma = 1.5").unwrap();
-        assert_eq!(params.range(&setting).unwrap(), model);
-        let needs = params.needs::<Complex<f64>>(&setting, &Tile::whole(&model)).unwrap();
-        let blur = params.build::<Complex<f64>>(&setting, &Tile::whole(&model)).unwrap();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let held = pool.install(|| {
-            let mut work = Work::default();
-            let mut y = vec![Complex::default(); model.len()];
-            blur.forward(&random(model.len(), 9), &mut y, &mut work).unwrap();
-            let mut held = 0;
-            for name in ["blur 1", "blur 2", "blur tiles"] {
-                held += work.take::<f64>(name, 0).capacity() * 8;
-            }
-            held as u64
-        });
-        assert_eq!(needs.scratch_bytes, held);
-        // radius 6 in all dims, but z has 4 slices: its kernel is folded to two neighbours on each side
-        assert_eq!(needs.bytes, 8 * (7 + 7 + 3));
-        assert_eq!(needs.cost, (2 * model.len() * (3 + 3 * (6 + 6 + 2))) as f64);
     }
 }
