@@ -19,7 +19,7 @@ Runs a program under one mpirun across two hosts, `alpha` and `beta`, which are 
 
 A host is a network namespace with a name, a /dev/shm and shared memory of its own; files are the same on both. A pair of
 virtual network devices joins them (10.77.0.1 and 10.77.0.2), nothing else does. All is gone when the program has ended;
-several such pairs at a time do not see each other. Where the kernel has no netem, a program delays and loses packets. There are more ranks than cores, so they yield when they wait.
+several such pairs at a time do not see each other. Where the kernel has no netem, a program delays and loses packets. Ranks yield when they wait, as there may be more of them than cores.
 
 Needs Linux, root, and `ip` and `tc` (Debian: iproute2); without netem python3. Works with Open MPI; MPICH is started, but its UCX has not found the other host yet. MPIRUN=... names another mpirun.
 Exit status: that of mpirun; 3 if the hosts cannot be made here.

@@ -74,21 +74,25 @@ pub fn library() -> String {
 ///
 /// On 2 ranks a CG iteration of 2²⁰ `f64` takes three quarters of the time with it that it takes if sums are copied back.
 fn in_place() -> Option<isize> {
-    let library = mpi::environment::library_version().unwrap_or_default();
-    let is_one_of = |names: &[&str]| names.iter().any(|name| library.contains(name));
-    if is_one_of(&["Open MPI"]) {
+    if is_library(&["Open MPI"]) {
         Some(1)
-    } else if is_one_of(&["MPICH", "MVAPICH", "Intel(R) MPI"]) {
+    } else if is_library(&["MPICH", "MVAPICH", "Intel(R) MPI"]) {
         Some(-1) // they share a binary interface
     } else {
         None
     }
 }
 
+/// Whether the MPI library calls itself by one of these names.
+fn is_library(names: &[&str]) -> bool {
+    let library = mpi::environment::library_version().unwrap_or_default();
+    names.iter().any(|name| library.contains(name))
+}
+
 /// Whether ranks that wait in the library never let others run. Open MPI does where a host has more ranks than cores, MPICH
 /// does not: three ranks on two cores then take a time slice of the system for each message.
 fn waits_without_yielding() -> bool {
-    !mpi::environment::library_version().unwrap_or_default().contains("Open MPI")
+    !is_library(&["Open MPI"])
 }
 
 /// Whether some host has more ranks than cores. Collective: yes.
@@ -122,7 +126,7 @@ struct Scratch {
 
 impl Mpi {
     fn new(comm: SimpleCommunicator, yields: bool) -> Self {
-        let in_place = in_place().filter(|_| !yields);
+        let in_place = in_place().filter(|_| !yields); // there is no such way to wait and yield
         Mpi { node: NodeCell::default(), comm, yields, in_place, scratch: RefCell::default() }
     }
 

@@ -14,7 +14,7 @@ use crate::recon::AnyFormula;
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(untagged)]
 pub enum FirstGuess {
-    /// An npy file with the model's sizes; or "local_mean": each operator's own solution, averaged.
+    /// An array in a file, with the model's sizes; or "local_mean": each operator's own solution, averaged.
     Path(PathBuf),
     /// `"local_mean"`.
     #[schemars(skip)]
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for FirstGuess {
         impl<'de> Visitor<'de> for PathOrFormula {
             type Value = FirstGuess;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("the path of an npy file, \"local_mean\", or a table such as { kind = \"fbp\" }")
+                f.write_str("the path of an array, \"local_mean\", or a table such as { kind = \"fbp\" }")
             }
             fn visit_str<E>(self, text: &str) -> Result<FirstGuess, E> {
                 Ok(if text == LOCAL_MEAN { FirstGuess::LocalMean } else { FirstGuess::Path(text.into()) })

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::array::{extension, open, split_entry, unknown};
+use super::data_exchange::default_clamp;
 use super::{
     CflParams, Data, DataExchangeParams, EhtCsvParams, NanPolicy, NpyParams, NpzParams, NxTomoParams, PictureParams,
     TiffParams, UvfitsParams, npz,
@@ -44,7 +45,7 @@ pub fn guess(path: &Path) -> Result<Data, Fault> {
 
 /// A scan in HDF5: in the layout that it has, or else the one that its extension is for.
 fn scan_in(path: PathBuf) -> Data {
-    let (rows, clamp, nan) = (None, 1e-6, NanPolicy::Error);
+    let (rows, clamp, nan) = (None, default_clamp(), NanPolicy::Error);
     let is_nexus = extension(&path).starts_with("nx");
     let nexus = Data::NxTomo(NxTomoParams { path: path.clone(), entry: None, rows: rows.clone(), clamp, nan });
     let exchange = Data::DataExchange(DataExchangeParams { path, rows, clamp, nan });

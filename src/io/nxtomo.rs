@@ -29,15 +29,11 @@ pub struct NxTomoParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<usize>>,
     /// The least transmission; smaller ones (dead pixels, photon starvation) are raised to it and counted.
-    #[serde(default = "default_clamp")]
+    #[serde(default = "super::data_exchange::default_clamp")]
     pub clamp: f64,
     /// What becomes of values that are not finite, such as those of pixels where white equals dark.
     #[serde(default)]
     pub nan: NanPolicy,
-}
-
-fn default_clamp() -> f64 {
-    1e-6
 }
 
 #[cfg(not(feature = "hdf5"))]

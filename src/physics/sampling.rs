@@ -21,9 +21,9 @@ const STEPS: usize = 12;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SamplingParams {
-    /// What is not zero in this k-space (npy), in any coil: samples that were not measured are zeros there.
+    /// What is not zero in this file of a k-space, in any coil: samples that were not measured are zeros there.
     pub nonzero: Option<PathBuf>,
-    /// An npy file of the k-space's size without coils: what is not zero was measured.
+    /// An array in a file, of the k-space's size without coils: what is not zero was measured.
     pub path: Option<PathBuf>,
     /// A Poisson-disc pattern: one in so many samples, none closer to another than need be.
     pub poisson_disc: Option<f64>,

@@ -17,7 +17,7 @@ use crate::space::{Selection, Shape, Tile};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrajectoryParams {
-    /// An npy file of sizes (samples, dims) or (spokes, samples, dims), in cycles per sample of the model: −0.5 to 0.5.
+    /// An array in a file, of sizes (samples, dims) or (spokes, samples, dims), in cycles per sample of the model: −0.5 to 0.5.
     pub path: Option<PathBuf>,
     /// So many spokes through the middle, evenly over half a turn.
     pub radial: Option<usize>,

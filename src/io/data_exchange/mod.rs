@@ -43,7 +43,7 @@ pub struct DataExchangeParams {
     pub nan: NanPolicy,
 }
 
-fn default_clamp() -> f64 {
+pub(super) fn default_clamp() -> f64 {
     1e-6
 }
 

@@ -32,7 +32,7 @@ pub enum BeamKind {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Vectors {
-    /// An npy file of sizes (views, 12), or (views, 6), in the data folder.
+    /// An array in a file, of sizes (views, 12), or (views, 6), in the data folder.
     Path(PathBuf),
     /// `[[…], […]]`
     List(Vec<Vec<f64>>),
@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for Vectors {
         impl<'de> Visitor<'de> for PathOrList {
             type Value = Vectors;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("the path of an npy file, or a list with a list of numbers for each view")
+                f.write_str("the path of an array, or a list with a list of numbers for each view")
             }
             fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Vectors, E> {
                 PathBuf::deserialize(StrDeserializer::new(path)).map(Vectors::Path)

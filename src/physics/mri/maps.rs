@@ -24,7 +24,7 @@ const FLOOR: f64 = 1e-12;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapsParams {
-    /// An npy file of maps: (coil, y, x) or (coil, z, y, x).
+    /// An array of maps in a file: (coil, y, x) or (coil, z, y, x).
     pub path: Option<PathBuf>,
     /// From the fully sampled middle of this k-space (npy, coil first): each coil's low-resolution image, over the root of the sum
     /// of their squares.
